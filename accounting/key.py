@@ -1,0 +1,56 @@
+"""API keys: `sk-vlm-<12 public>-<48 secret>`. The public part names the key; only a hash of the whole is stored."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+PREFIX = "sk-vlm-"
+PUBLIC_CHARACTERS = 12
+SECRET_CHARACTERS = 48
+
+
+class Scope(StrEnum):
+    """What a key may do. A `manage` key cannot infer."""
+
+    INFERENCE = "inference"
+    USAGE = "usage:read"
+    MANAGE = "manage"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is stored of a key."""
+
+    id: str
+    sha256: str
+    org_id: str
+    project_id: str
+    name: str
+    scopes: tuple[str, ...]
+    expires_at_ms: int | None = None
+    revoked_at_ms: int | None = None
+
+    @property
+    def credit_account(self) -> str:
+        return f"credit:{self.org_id}"
+
+    def works_at(self, now_ms: int) -> bool:
+        return self.revoked_at_ms is None and (self.expires_at_ms is None or now_ms < self.expires_at_ms)
+
+
+def mint(org_id: str, project_id: str, name: str, scopes: tuple[Scope, ...]) -> tuple[str, KeyRecord]:
+    """Make a key. Returns the key itself, to be shown once, and the record to store."""
+    public, secret = _random(PUBLIC_CHARACTERS), _random(SECRET_CHARACTERS)
+    key = f"{PREFIX}{public}-{secret}"
+    return key, KeyRecord(f"key_{public}", sha256(key), org_id, project_id, name, tuple(scopes))
+
+
+def sha256(key: str) -> str:
+    """The stored form. 48 random characters need no slow hash."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _random(characters: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(characters))

@@ -1,0 +1,82 @@
+"""What a request costs, in integer nano-dollars, known before the engine sees it.
+
+    units = max(1, sum over images of max(1, ceil(vision_tokens / 1280)) + ceil(max(0, output_tokens - 512) / 512))
+
+Quotes only multiply integers, so nothing is ever rounded. One function prices the hold (with the output tokens that the
+request may use) and the charge (with those it used), always with the price version of the admission.
+"""
+
+from dataclasses import dataclass
+
+# The most vision tokens one unit buys: a Qwen2-VL image at the default cap of 1,003,520 pixels.
+UNIT_VISION_TOKENS = 1280
+# Output tokens that every request may use without paying for more units, and the step beyond.
+FREE_OUTPUT_TOKENS = 512
+UNIT_OUTPUT_TOKENS = 512
+
+NANO_USD = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """One immutable version of a model's price, in nano-dollars. `basis` is the JSON of its conditions."""
+
+    model: str
+    version: int
+    unit_nano: int
+    batch_unit_nano: int
+    text_token_nano: int = 0
+    output_token_nano: int = 0
+    basis: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is priced of a request. For a hold, text and output are upper bounds; for a charge, what was used."""
+
+    image_vision_tokens: tuple[int, ...]
+    text_tokens: int
+    output_tokens: int
+
+    @property
+    def vision_tokens(self) -> int:
+        return sum(self.image_vision_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Units by what they pay for, and the sum in nano-dollars."""
+
+    image_units: tuple[int, ...]
+    output_units: int
+    amount_nano: int
+
+    @property
+    def units(self) -> int:
+        return max(1, sum(self.image_units) + self.output_units)
+
+
+def quote(price: Price, work: Work) -> Quote:
+    """Price `work`. Pure and monotonic: less text and output never cost more, so a charge never exceeds its hold."""
+    image_units = tuple(_image_units(tokens) for tokens in work.image_vision_tokens)
+    output_units = _ceil(max(0, work.output_tokens - FREE_OUTPUT_TOKENS), UNIT_OUTPUT_TOKENS)
+    units = max(1, sum(image_units) + output_units)
+    amount = units * price.unit_nano
+    amount += work.text_tokens * price.text_token_nano + work.output_tokens * price.output_token_nano
+    return Quote(image_units, output_units, amount)
+
+
+def usd(amount_nano: int) -> str:
+    """A decimal string in dollars, printed from the integer: 1341000 -> "0.001341"."""
+    sign, amount = ("-", -amount_nano) if amount_nano < 0 else ("", amount_nano)
+    whole, rest = divmod(amount, NANO_USD)
+    decimals = f"{rest:09}".rstrip("0")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def _image_units(vision_tokens: int) -> int:
+    return max(1, _ceil(vision_tokens, UNIT_VISION_TOKENS))
+
+
+def _ceil(amount: int, step: int) -> int:
+    return -(-amount // step)

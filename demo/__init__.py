@@ -1,0 +1,1 @@
+"""The tiny VLMs that a newcomer runs: their images, their training, their weights."""

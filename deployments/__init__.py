@@ -1,0 +1,1 @@
+"""What runs on Ray Serve. Importing this package starts nothing."""

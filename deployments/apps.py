@@ -1,0 +1,164 @@
+"""The composition root: what `serve.yaml` names. Here, and only here, are settings turned into running parts.
+
+No `from __future__ import annotations`: Serve reads the builders' annotations to validate their arguments.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from accounting.price import Price
+from catalog import Catalog, ModelCard, load_catalog
+from deployments.engines.environment import find_environment
+from deployments.engines.replica import Engine
+from deployments.gateway.fetch import FetchLimits
+from deployments.gateway.gateway import Gateway, Neighbours
+from deployments.gateway.life import ChatLimits
+from deployments.ledger.writer import LedgerWriter
+
+CHECKOUT = Path(__file__).parent.parent
+LEDGER_APP = "ledger"
+
+# A gateway waits for engines, so it holds many requests at once; an engine's slots are what its batch has room for.
+GATEWAY_ONGOING_MAX = 1000
+HEALTH_EVERY_S = 2
+# Longer than the longest answer: a replica that is drained finishes what it streams.
+DRAIN_S = 660
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Places(_Settings):
+    """Where things lie on each node. Relative paths start at the checkout."""
+
+    home: Path = Path(os.environ.get("VLMFLEET_HOME", ".vlmfleet"))
+    engines: Path = Path(os.environ.get("VLMFLEET_ENGINES", ".venvs"))
+
+    @property
+    def state(self) -> Path:
+        return CHECKOUT / self.home
+
+
+class LedgerSettings(Places):
+    models: list[str]
+
+
+class EngineSettings(Places):
+    model: str
+
+
+class GatewaySettings(Places):
+    """`together: true` puts ledger and engines into the gateway's own application, for `serve run` without a file."""
+
+    models: list[str]
+    together: bool = False
+    body_bytes_max: int = ChatLimits().body_bytes_max
+    deadline_s: float = ChatLimits().deadline_s
+    fetch_networks_allowed: list[str] = []
+
+
+def ledger(settings: LedgerSettings) -> Application:
+    """The application `ledger`: the one writer of the embedded store."""
+    return _ledger(settings, _pick(settings.models))
+
+
+def engine(settings: EngineSettings) -> Application:
+    """The application `model-<served name>`: the replicas of one model."""
+    (card,) = _pick([settings.model])
+    return _engine(settings, card)
+
+
+def gateway(settings: GatewaySettings) -> Application:
+    """The application `gateway`: the ingress."""
+    catalog = _pick(settings.models)
+    neighbours = _together(settings, catalog) if settings.together else _apart(catalog)
+    deployment = serve.deployment(
+        name="Gateway",
+        max_ongoing_requests=GATEWAY_ONGOING_MAX,
+        graceful_shutdown_timeout_s=DRAIN_S,
+        ray_actor_options={"num_cpus": 0.25},
+    )(Gateway)
+    return deployment.bind(
+        list(catalog),
+        [price_of(card) for card in catalog],
+        neighbours,
+        ChatLimits(settings.body_bytes_max, settings.deadline_s),
+        FetchLimits(allowed_networks=tuple(settings.fetch_networks_allowed)),
+    )
+
+
+def engine_app_name(card: ModelCard) -> str:
+    return f"model-{card.served_name}"
+
+
+def price_of(card: ModelCard) -> Price:
+    """The card's price as the ledger stores it."""
+    price = card.price
+    return Price(
+        card.served_name,
+        price.version,
+        price.unit_nano,
+        price.batch_unit_nano,
+        price.text_token_nano,
+        price.output_token_nano,
+        price.basis.model_dump_json(exclude_none=True),
+    )
+
+
+def _pick(names: list[str]) -> Catalog:
+    return load_catalog().pick(names)
+
+
+def _ledger(places: Places, catalog: Catalog) -> Application:
+    deployment = serve.deployment(name="LedgerWriter", ray_actor_options={"num_cpus": 0.1})(LedgerWriter)
+    prices = [price_of(card) for card in catalog]
+    return deployment.bind(places.state / "ledger.db", places.state, prices)
+
+
+def _engine(places: Places, card: ModelCard) -> Application:
+    folder = CHECKOUT / places.engines
+    scaling = card.autoscaling
+    deployment = serve.deployment(
+        name=f"Engine-{card.served_name}",
+        max_ongoing_requests=card.engine.sequences_max,
+        graceful_shutdown_timeout_s=DRAIN_S,
+        health_check_period_s=HEALTH_EVERY_S,
+        ray_actor_options={"num_cpus": 0.5, "num_gpus": _gpus(card, folder)},
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=scaling.replicas_min,
+            max_replicas=scaling.replicas_max,
+            target_ongoing_requests=scaling.ongoing_requests_target,
+        ),
+    )(Engine)
+    return deployment.bind(card, folder, _weights(card))
+
+
+def _gpus(card: ModelCard, engines: Path) -> int:
+    """A card for CPUs takes a GPU all the same where its engine's environment is the GPU build."""
+    if card.accelerators.count:
+        return card.accelerators.count
+    return int(find_environment(engines, card.engine.name, card.engine.version).build == "gpu")
+
+
+def _weights(card: ModelCard) -> Path | str:
+    source = card.source
+    if source.path is not None:
+        return CHECKOUT / source.path
+    return source.hub or str(source.s3)
+
+
+def _apart(catalog: Catalog) -> Neighbours:
+    return Neighbours(LEDGER_APP, {card.served_name: engine_app_name(card) for card in catalog})
+
+
+def _together(places: Places, catalog: Catalog) -> Neighbours:
+    return Neighbours(
+        _ledger(places, catalog),
+        {card.served_name: _engine(places, card) for card in catalog},
+    )

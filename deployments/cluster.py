@@ -1,0 +1,71 @@
+"""A private Ray with vlmfleet on it, in the foreground: `python -m deployments.cluster SERVE_YAML`.
+
+Started by `deployments/launch.py` under a guard. Prints what happens, a line a change, and `ready` at the end of the
+start. SIGTERM shuts Serve and Ray down in order.
+"""
+
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import ray
+import yaml
+from ray import serve
+from ray.serve._private.api import serve_start  # what `serve run` itself calls; there is no public form for a file
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+POLL_S = 0.5
+# Loopback, but not the one address that Ray replaces by the machine's own.
+LOOPBACK = "127.0.0.2"
+
+
+class DeployFailed(Exception):
+    """An application of the file did not start."""
+
+
+def main(file: Path) -> None:
+    signal.signal(signal.SIGTERM, _exit)
+    config = ServeDeploySchema.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    ray.init(
+        address="local", namespace="serve", include_dashboard=False, logging_level=logging.WARNING,
+        _node_ip_address=LOOPBACK,
+    )  # fmt: skip
+    say("Ray is up")
+    try:
+        client = serve_start(http_options=config.http_options.model_dump(), proxy_location=config.proxy_location)
+        client.deploy_apps(config, _blocking=False)
+        wait_until_running({application.name for application in config.applications})
+        say("ready")
+        while True:
+            time.sleep(3600)
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def wait_until_running(names: set[str]) -> None:
+    """Print every change until all applications run. Raises `DeployFailed` with Serve's own message."""
+    known: dict[str, ApplicationStatus] = {}
+    while set(known) != names or any(status != ApplicationStatus.RUNNING for status in known.values()):
+        for name, application in serve.status().applications.items():
+            if known.get(name) != application.status:
+                known[name] = application.status
+                say(f"{name}: {application.status.value.lower()}")
+            if application.status == ApplicationStatus.DEPLOY_FAILED:
+                raise DeployFailed(f"{name}: {application.message}")
+        time.sleep(POLL_S)
+
+
+def say(what: str) -> None:
+    print(f"vlmfleet: {what}", flush=True)
+
+
+def _exit(signum: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

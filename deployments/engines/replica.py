@@ -1,0 +1,60 @@
+"""The Serve deployment that owns an engine: it places, leases and supervises. No request's bytes pass through it."""
+
+import asyncio
+import secrets
+import socket
+from pathlib import Path
+
+import ray
+
+from catalog.card import ModelCard
+from deployments.engines.environment import find_environment
+from deployments.engines.launch import Launcher, Place
+from deployments.engines.server import EngineServer
+from deployments.engines.vllm import vllm
+
+LAUNCHERS: dict[str, Launcher] = {"vllm": vllm}
+
+
+class Engine:
+    """One replica: the engine server of one model, at one URL for the replica's whole life."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, card: ModelCard, engines: Path, weights: Path | str
+    ) -> None:
+        """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
+        host = ray.util.get_node_ip_address()
+        place = Place(host, _free_port(host), secrets.token_urlsafe(32), weights)
+        environment = find_environment(engines, card.engine.name, card.engine.version)
+        self._metadata = {
+            "url": f"http://{host}:{place.port}",
+            "token": place.token,
+            "engine": f"{card.engine.name} {environment.version}",
+        }
+        self._stopped = False
+        self._server = EngineServer(LAUNCHERS[card.engine.name](card, environment, place), self._metadata["url"])
+        await self._server.start()
+        self._supervisor = asyncio.create_task(self._server.supervise(lambda: self._stopped))
+
+    def record_replica_metadata(self) -> dict[str, str]:
+        """Published by Serve to every gateway, once: where the engine server is, and the token that opens it."""
+        return self._metadata
+
+    async def lease(self, request_id: str, deadline_s: float) -> None:
+        """Occupy a slot until cancelled; at the latest until the deadline, should the gateway have died."""
+        await asyncio.sleep(deadline_s)
+
+    async def check_health(self) -> None:
+        """Called by Serve; what it raises is in Serve's status."""
+        await self._server.check()
+
+    async def __del__(self) -> None:
+        self._stopped = True
+        self._supervisor.cancel()
+        await self._server.stop()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

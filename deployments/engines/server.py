@@ -1,0 +1,138 @@
+"""Supervising an engine's own server: start, wait until ready, pump its log, restart it when it dies, stop it."""
+
+import asyncio
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+
+from deployments.engines.launch import Launch
+from deployments.guard import guarded
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
+
+LAST_WORDS_LINES = 40
+
+
+class EngineDied(Exception):
+    """The engine server ended or never became ready. The message ends with its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for an engine, in seconds, and how often to try again."""
+
+    start_s: float = 1800.0
+    stop_s: float = 15.0
+    health_s: float = 5.0
+    poll_s: float = 0.25
+    backoff_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class EngineServer:
+    """One engine server at a time, always at the same URL, restarted with backoff while `supervise` runs.
+
+    Its life is tied to ours by `deployments/guard.py`: no engine is left behind, however this process ends.
+    """
+
+    def __init__(self, launch: Launch, url: str, patience: Patience = Patience()) -> None:
+        self.url = url
+        self.ready = False
+        self._launch = launch
+        self._patience = patience
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
+        self._failures = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The guard's process id, while a server runs."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the server and wait until it is ready. Raises `EngineDied`."""
+        self._last_words.clear()
+        self._process = subprocess.Popen(  # noqa: ASYNC220  # its output is read by a thread that lives as long as it
+            guarded(list(self._launch.command), self._patience.stop_s),
+            env=_inherited() | self._launch.environment,
+            stdin=subprocess.PIPE,  # the guard's lifeline; nothing is ever written
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._pump, args=(self._process,), daemon=True).start()
+        try:
+            async with asyncio.timeout(self._patience.start_s):
+                while not await self._answers():
+                    if self._process.poll() is not None:
+                        raise EngineDied(self._epitaph(f"ended with status {self._process.returncode}"))
+                    await asyncio.sleep(self._patience.poll_s)
+        except TimeoutError:
+            await self.stop()
+            raise EngineDied(self._epitaph(f"was not ready within {self._patience.start_s:.0f} s")) from None
+        self.ready = True
+
+    async def supervise(self, stopped: Callable[[], bool]) -> None:
+        """Restart the server whenever it ends, until `stopped`. Gives up after as many failed starts as backoffs."""
+        while not stopped() and self._failures < len(self._patience.backoff_s):
+            await asyncio.sleep(self._patience.poll_s)
+            if self._process and self._process.poll() is None:
+                continue
+            if stopped():
+                return
+            self.ready = False
+            logger.error("%s", self._epitaph("died"))
+            await asyncio.sleep(self._patience.backoff_s[self._failures])
+            try:
+                await self.start()
+                self._failures = 0
+            except EngineDied as error:
+                self._failures += 1
+                logger.error("%s", error)
+
+    async def check(self) -> None:
+        """Raise `EngineDied` if the server cannot be restarted any more, or runs and does not answer."""
+        if self._failures >= len(self._patience.backoff_s):
+            raise EngineDied(self._epitaph(f"could not be restarted in {self._failures} tries"))
+        if self.ready and not await self._answers() and self._process and self._process.poll() is None:
+            raise EngineDied(self._epitaph("runs, but does not answer /health"))
+
+    async def stop(self) -> None:
+        """End the server and everything it started; gracefully first."""
+        self.ready = False
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+
+    async def _answers(self) -> bool:
+        timeout = aiohttp.ClientTimeout(total=self._patience.health_s)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{self.url}/health") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def _pump(self, process: subprocess.Popen[bytes]) -> None:
+        """Carry the server's output into our log, line by line, on a thread of its own."""
+        assert process.stdout
+        for line in process.stdout:
+            text = line.decode("utf-8", "replace").rstrip()
+            self._last_words.append(text)
+            logger.info("engine: %s", text)
+
+    def _epitaph(self, what: str) -> str:
+        words = "\n".join(self._last_words) or "(it said nothing)"
+        return f"the engine server {what}. Its last words:\n{words}"
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without what would change the engine's Python or join it to our Ray."""
+    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RAY_", "VLLM_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

@@ -1,0 +1,69 @@
+"""vLLM: card -> command line of its OpenAI server. Pure. Facts: `docs/engines.md`."""
+
+import json
+
+from catalog.card import Family, ModelCard
+from deployments.engines.environment import EngineEnvironment
+from deployments.engines.launch import Launch, Place
+
+# The `vllm serve` command of the CPU build asks for the metadata of a distribution named `vllm`, and fails.
+SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+# An empty list would mean no restriction; this domain can never exist (RFC 2606).
+NO_MEDIA_DOMAIN = "media.invalid"
+CPU_KV_CACHE_GIB = 1
+
+
+def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
+    """See `Launcher`. The token travels in the environment: command lines can be read by every user of the machine."""
+    flags: dict[str, str | int | float | bool] = {
+        "model": str(place.weights),
+        "served-model-name": card.served_name,
+        "host": place.host,
+        "port": place.port,
+        "max-model-len": card.context_tokens,
+        "max-num-seqs": card.engine.sequences_max,
+        "limit-mm-per-prompt": _json({"image": card.inputs.images_max, "video": int(card.inputs.video)}),
+        "mm-processor-kwargs": _json(_processor(card)),
+        "allowed-media-domains": NO_MEDIA_DOMAIN,
+        "enable-prompt-tokens-details": True,
+        "enable-force-include-usage": True,
+        # The request alone decides about sampling, not a file beside the weights.
+        "generation-config": "vllm",
+        "disable-uvicorn-access-log": True,
+    }
+    if card.source.revision:
+        flags["revision"] = card.source.revision
+    if card.accelerators.count > 1:
+        flags["tensor-parallel-size"] = card.accelerators.count
+    flags |= card.engine.options
+    variables = {
+        "VLLM_API_KEY": place.token,
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if environment.build == "cpu":
+        variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_KV_CACHE_GIB)
+    if not card.source.hub:
+        variables["HF_HUB_OFFLINE"] = "1"
+    return Launch((str(environment.python), "-m", SERVER_MODULE, *_arguments(flags)), variables)
+
+
+def _processor(card: ModelCard) -> dict[str, int]:
+    match card.vision.family:
+        case Family.QWEN2_VL:
+            return {"min_pixels": card.vision.pixels_min, "max_pixels": card.vision.pixels_max}
+
+
+def _arguments(flags: dict[str, str | int | float | bool]) -> list[str]:
+    arguments = []
+    for name, value in flags.items():
+        if value is True:
+            arguments.append(f"--{name}")
+        elif value is not False:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def _json(value: dict[str, int]) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,98 @@
+"""The engine's answer as the client gets it: OpenAI's fields only, with our usage. Pure."""
+
+from typing import Any
+
+import orjson
+
+from accounting.price import usd
+from deployments.gateway.bill import Bill, Charge, Usage
+from deployments.gateway.errors import GatewayError
+
+DONE = b"data: [DONE]\n\n"
+EVENT = b"data: "
+
+# What of a choice and its message or delta reaches the client; engines add fields of their own.
+CHOICE_FIELDS = ("index", "message", "delta", "logprobs", "finish_reason")
+MESSAGE_FIELDS = ("role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content")
+ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "system_fingerprint", "service_tier")
+
+
+def read_usage(data: dict[str, Any]) -> Usage:
+    """The usage of an engine's answer or chunk, in one form for every engine. Missing counts are 0."""
+    details = data.get("prompt_tokens_details") or {}
+    by_kind = details.get("multimodal_tokens")
+    return Usage(
+        prompt_tokens=data.get("prompt_tokens") or 0,
+        output_tokens=data.get("completion_tokens") or 0,
+        cached_tokens=details.get("cached_tokens") or 0,
+        vision_tokens=sum(by_kind.values()) if isinstance(by_kind, dict) else by_kind,
+    )
+
+
+def trimmed(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer or chunk without the engine's own fields, usage aside."""
+    kept = {name: answer[name] for name in ANSWER_FIELDS if name in answer}
+    kept["choices"] = [_choice(choice) for choice in answer.get("choices", ())]
+    return kept
+
+
+def usage_of(bill: Bill, charge: Charge) -> dict[str, Any]:
+    """The `usage` of an answer: OpenAI's counts, then the price. The same, field by field, streamed or not."""
+    usage, vision_tokens = charge.usage, bill.work.vision_tokens
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.prompt_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "image_tokens": vision_tokens,
+            "text_tokens": usage.prompt_tokens - vision_tokens,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {"reasoning_tokens": 0},
+        "cost": float(usd(charge.amount_nano)),
+        "cost_details": {
+            "charged_nano": charge.amount_nano,
+            "hold_nano": bill.hold_nano,
+            "unit_price_nano": bill.price.unit_nano,
+            "upstream_inference_cost": None,
+        },
+        "images": len(bill.work.image_vision_tokens),
+        "video_frames": 0,
+        "units": charge.quote.units,
+        "price_version": bill.price.version,
+    }
+
+
+def whole(answer: dict[str, Any], bill: Bill, charge: Charge) -> bytes:
+    """A whole answer, encoded."""
+    return orjson.dumps(trimmed(answer) | {"usage": usage_of(bill, charge)})
+
+
+def chunk(data: dict[str, Any]) -> bytes:
+    """One streamed chunk, encoded; usage comes in a chunk of its own at the end."""
+    return EVENT + orjson.dumps(trimmed(data) | {"usage": None}) + b"\n\n"
+
+
+def usage_chunk(last: dict[str, Any], bill: Bill, charge: Charge) -> bytes:
+    """The chunk with the usage and no choices."""
+    return EVENT + orjson.dumps(trimmed(last) | {"choices": [], "usage": usage_of(bill, charge)}) + b"\n\n"
+
+
+def failure_event(request_id: str, error: GatewayError) -> bytes:
+    """One event for two habits: openai-python raises on `error`, OpenRouter's clients read `finish_reason`."""
+    failed = {"index": 0, "delta": {}, "finish_reason": "error"}
+    return EVENT + orjson.dumps({"id": completion_id(request_id), "choices": [failed], **error.body()}) + b"\n\n"
+
+
+def completion_id(request_id: str) -> str:
+    return f"chatcmpl-{request_id}"
+
+
+def _choice(choice: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: choice[name] for name in CHOICE_FIELDS if name in choice}
+    for part in ("message", "delta"):
+        if part in kept:
+            fields = kept[part]
+            kept[part] = {name: fields[name] for name in MESSAGE_FIELDS if fields.get(name) is not None}
+    return kept

@@ -1,0 +1,112 @@
+"""One HTTP exchange over raw ASGI: a bounded body in, one answer or a stream out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+
+from deployments.gateway.errors import BadRequest, TooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before the answer was complete."""
+
+
+class Exchange:
+    """A request and its answer. `started` is True once the status line is on its way: later failures are events."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self._headers = {name.lower(): value for name, value in scope["headers"]}
+        self._receive = receive
+        self._send = send
+        self.started = False
+        self.ended = False
+
+    def header(self, name: str) -> str | None:
+        """A request header, by its lower-case name."""
+        value = self._headers.get(name.encode())
+        return value.decode("latin-1") if value is not None else None
+
+    async def body(self, bytes_max: int) -> bytes:
+        """Read the whole body. Raises `TooLarge` from Content-Length alone, or as soon as the bytes are too many."""
+        length = self.header("content-length")
+        if length is not None and (not length.isdigit() or int(length) > bytes_max):
+            raise TooLarge(bytes_max)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > bytes_max:
+                raise TooLarge(bytes_max)
+            if not message.get("more_body", False):
+                break
+        if not size:
+            raise BadRequest("The body is empty. Send a JSON object.")
+        return b"".join(chunks)
+
+    async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
+        self.started = True
+        all_headers = [(b"content-type", media_type), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def answer(
+        self, status: int, body: bytes, headers: Headers = (), media_type: bytes = b"application/json"
+    ) -> None:
+        """Send a whole answer."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.start(status, media_type, [length, *headers])
+        await self.end(body)
+
+    async def answer_json(self, data: Any, headers: Headers = ()) -> None:
+        await self.answer(200, orjson.dumps(data), headers)
+
+    @asynccontextmanager
+    async def while_connected(self) -> AsyncIterator[None]:
+        """Run the block; if the client closes the connection meanwhile, end it with `ClientLeft`.
+
+        The body must have been read. Under a server that cancels the request's task itself, the block ends with that
+        `CancelledError` instead.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        left = False
+
+        async def watch() -> None:
+            nonlocal left
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+            # A server says "disconnect" after a complete answer, too.
+            if not self.ended:
+                left = True
+                task.cancel()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if left and task.uncancel() == 0:
+                raise ClientLeft from None
+            raise
+        finally:
+            watcher.cancel()

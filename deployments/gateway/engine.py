@@ -1,0 +1,168 @@
+"""Asking a replica's engine server over HTTP, and reading what it answers. Images and tokens never cross Ray."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+
+from catalog.card import ModelCard
+from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
+from deployments.gateway.media import Picture
+from deployments.gateway.request import OWN_FIELDS
+from deployments.gateway.route import Replica
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
+
+CHAT_PATH = "/v1/chat/completions"
+CONNECT_TIMEOUT_S = 5.0
+EVENT_START = b"data: "
+EVENT_END = b"\n\n"
+DONE_MARK = b"[DONE]"
+# How the engines say that a prompt is too long (vLLM 0.32).
+CONTEXT_WORDS = ("maximum context length", "max_model_len", "longer than the maximum model length")
+IMAGE_WORDS = ("failed to load image", "cannot identify image")
+
+
+class EngineBrokeOff(Exception):
+    """The engine's answer ended before it was complete."""
+
+
+def engine_body(data: dict[str, Any], card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> bytes:
+    """The request as the engine gets it, built anew: every image inline, the output bounded, usage always asked for."""
+    body = {name: value for name, value in data.items() if name not in OWN_FIELDS}
+    body["model"] = card.served_name
+    body["messages"] = _with_pictures(data["messages"], pictures)
+    body["max_tokens"] = output_tokens_max
+    if data.get("stream"):
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
+    return orjson.dumps(body)
+
+
+class EngineAnswer:
+    """An engine's 200. Read it whole, or event by event."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def whole(self) -> dict[str, Any]:
+        """The answer of a request without streaming. Raises `EngineBrokeOff`."""
+        try:
+            answer: dict[str, Any] = orjson.loads(await self._response.read())
+        except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
+            raise EngineBrokeOff from error
+        return answer
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """The chunks of a stream, up to its `[DONE]`. Raises `EngineBrokeOff` if that never comes."""
+        buffer = b""
+        try:
+            async for data in self._response.content.iter_any():
+                *events, buffer = (buffer + data).split(EVENT_END)
+                for event in events:
+                    payload = event.removeprefix(EVENT_START)
+                    if payload == DONE_MARK:
+                        return
+                    chunk = orjson.loads(payload)
+                    if "error" in chunk:
+                        raise EngineBrokeOff
+                    yield chunk
+        except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
+            raise EngineBrokeOff from error
+        raise EngineBrokeOff
+
+
+class Engines:
+    """The gateway's connections to engine servers, kept alive."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def ask(
+        self, replica: Replica, request_id: str, body: bytes, context_tokens: int
+    ) -> AsyncIterator[EngineAnswer]:
+        """Send a request; leaving the context early closes the connection, which stops the engine's work.
+
+        Raises `ModelWarming` (nothing listens: the engine is restarting), `BadRequest` (the engine refused the request)
+        or `EngineFailed`.
+        """
+        headers = {
+            "authorization": f"Bearer {replica.token}",
+            "content-type": "application/json",
+            "x-request-id": request_id,
+        }
+        try:
+            response = await self._open().post(replica.url + CHAT_PATH, data=body, headers=headers)
+        except aiohttp.ClientConnectorError as error:
+            raise ModelWarming from error
+        except aiohttp.ClientError as error:
+            raise EngineFailed from error
+        complete = False
+        try:
+            if response.status != 200:
+                raise _refusal(response.status, await response.read(), context_tokens)
+            yield EngineAnswer(response)
+            complete = True
+        finally:
+            # Back to the pool if it was read to its end; else closed, which is what tells the engine to stop.
+            if complete:
+                response.release()
+            else:
+                response.close()
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                read_bufsize=2**18,
+            )
+        return self._session
+
+
+class ImageRefused(BadRequest):
+    """The engine could not read an image: the gateway finds out which."""
+
+
+def _refusal(status: int, body: bytes, context_tokens: int) -> GatewayError:
+    """What an engine's error means for the caller. Its own words stay in our log: they may repeat the input."""
+    try:
+        message = str(orjson.loads(body)["error"]["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        message = ""
+    lowered = message.lower()
+    if any(words in lowered for words in CONTEXT_WORDS):
+        return ContextTooLong(context_tokens)
+    if any(words in lowered for words in IMAGE_WORDS):
+        return ImageRefused("The engine could not read an image of this request.", code="image_parse_error")
+    if 400 <= status < 500 and status not in (401, 403, 404, 408, 429):
+        return BadRequest("The model's engine refused a parameter of this request; see the model's documentation.")
+    logger.error("the engine answered %d: %s", status, message[:500])
+    return EngineFailed()
+
+
+def _with_pictures(messages: list[dict[str, Any]], pictures: list[Picture]) -> list[dict[str, Any]]:
+    """The messages with each image part replaced by its picture, in order."""
+    if not pictures:
+        return messages
+    remaining = iter(pictures)
+
+    def replaced(part: dict[str, Any]) -> dict[str, Any]:
+        if part["type"] != "image_url":
+            return part
+        return {"type": "image_url", "image_url": {"url": next(remaining).data_url}}
+
+    return [
+        message | {"content": [replaced(part) for part in message["content"]]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in messages
+    ]

@@ -1,0 +1,174 @@
+"""Every way in which a request can fail, and what the caller is told. One tree, one place that makes the body.
+
+    GatewayError
+      BadRequest                 400  something in the request; `param` names it
+        BadImage                 400  an image; `code` says what is wrong with it
+        ContextTooLong           400  prompt and answer do not fit the model
+      InvalidKey                 401  no key, or one that does not work
+      NotAllowed                 403  the key works, but not for this
+      NotFound, ModelNotFound    404
+      MethodNotAllowed           405
+      TooLarge                   413  the body
+      OutOfCredit                429  not retried: waiting does not help
+      EngineFailed               500  the engine broke off
+      Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded, LedgerUnavailable
+
+No message repeats the caller's input, and none carries a stack trace.
+"""
+
+from typing import Any, ClassVar
+
+import orjson
+
+
+class GatewayError(Exception):
+    """An answer other than the one that was asked for. The message says what the caller can do."""
+
+    status: ClassVar[int]
+    type: ClassVar[str] = "invalid_request_error"
+    retry_after_s: int | None = None
+    # False where a retry cannot help: OpenAI's SDKs would otherwise retry by the status alone.
+    should_retry: ClassVar[bool | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """The error in OpenAI's shape: always all four fields."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def encoded(self) -> bytes:
+        return orjson.dumps(self.body())
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = []
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", str(self.retry_after_s).encode()))
+        if self.should_retry is not None:
+            headers.append((b"x-should-retry", str(self.should_retry).lower().encode()))
+        return headers
+
+
+class BadRequest(GatewayError):
+    status = 400
+
+
+class BadImage(BadRequest):
+    """`code` is one of OpenAI's image codes, see `docs/errors.md`."""
+
+    def __init__(self, code: str, message: str, *, param: str | None = None) -> None:
+        super().__init__(message, param=param, code=code)
+
+
+class ContextTooLong(BadRequest):
+    def __init__(self, context_tokens: int) -> None:
+        super().__init__(
+            f"The prompt and the answer that was asked for do not fit the model's context of {context_tokens} tokens. "
+            "Send less text, fewer or smaller images, or lower max_completion_tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+
+
+class InvalidKey(GatewayError):
+    """Missing, malformed, unknown, expired and revoked keys are told the same."""
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No working API key was given. Send one as 'Authorization: Bearer sk-vlm-...'.", code="invalid_api_key"
+        )
+
+
+class NotAllowed(GatewayError):
+    status = 403
+    type = "permission_error"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This key does not have the scope '{scope}'. Use one that has.", code="scope_not_allowed")
+
+
+class NotFound(GatewayError):
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such endpoint. See docs/api.md for those there are.")
+
+
+class ModelNotFound(GatewayError):
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No model of that name is served here. GET /v1/models lists them.", param="model", code="model_not_found"
+        )
+
+
+class MethodNotAllowed(GatewayError):
+    status = 405
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"This endpoint answers {allowed} only.")
+        self.allowed = allowed
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"allow", self.allowed.encode())]
+
+
+class TooLarge(GatewayError):
+    status = 413
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(
+            f"The body is above {bytes_max} bytes. Send smaller or fewer images.", code="request_too_large"
+        )
+
+
+class OutOfCredit(GatewayError):
+    status = 429
+    type = "insufficient_quota"
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The organisation's credit does not cover this request. Ask the operator for more.",
+            code="credit_balance_exhausted",
+        )
+
+
+class EngineFailed(GatewayError):
+    status = 500
+    type = "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("The engine broke off. Nothing was charged; send the request again.", code="server_error")
+
+
+class Unavailable(GatewayError):
+    status = 503
+    type = "server_error"
+    retry_after_s = 1
+
+
+class ModelWarming(Unavailable):
+    retry_after_s = 5
+
+    def __init__(self) -> None:
+        super().__init__("The model is starting. Try again after Retry-After.", code="model_warming")
+
+
+class Overloaded(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("All of the model's replicas are busy. Try again after Retry-After.", code="overloaded")
+
+
+class LedgerUnavailable(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "Accounting is not reachable, so nothing can be charged or run. Try again after Retry-After.",
+            code="ledger_unavailable",
+        )

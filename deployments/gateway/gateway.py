@@ -1,0 +1,105 @@
+"""The Serve deployment of the ingress: builds the ASGI app in its replica."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from accounting.price import Price
+from catalog import Catalog, ModelCard
+from deployments.gateway.app import GatewayApp
+from deployments.gateway.bill import Books
+from deployments.gateway.engine import Engines
+from deployments.gateway.fetch import Fetcher, FetchLimits
+from deployments.gateway.keys import Keys, keep_fresh
+from deployments.gateway.life import ChatCompletions, ChatLimits
+from deployments.gateway.media import Media
+from deployments.gateway.metrics import ServeMetrics
+from deployments.gateway.route import ServeRouter
+from deployments.ledger.client import Address, LedgerClient
+
+CLOSE_PATIENCE_S = 30.0
+QUEUE_WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """How a gateway finds the ledger and the engines: by application name, or by handles in its own application."""
+
+    ledger: DeploymentHandle[Any] | str
+    engines: dict[str, DeploymentHandle[Any] | str]
+
+    async def ledger_address(self) -> Address:
+        """Ask the writer where it listens. Raises OSError while it cannot be reached."""
+        try:
+            address: Address = await _handle(self.ledger).address.remote()
+        except (RayError, RayServeException) as error:
+            raise ConnectionError(f"the ledger's writer is not running: {error}") from error
+        return address
+
+    def engine(self, card: ModelCard) -> DeploymentHandle[Any]:
+        """The model's deployment. Raises `RayServeException` while it is not deployed."""
+        return _handle(self.engines[card.served_name])
+
+
+@serve.ingress()
+class Gateway:
+    """One gateway process. A new id at every start: holds carry it."""
+
+    def __init__(
+        self,
+        cards: list[ModelCard],
+        prices: list[Price],
+        neighbours: Neighbours,
+        limits: ChatLimits,
+        fetch: FetchLimits,
+    ) -> None:
+        self._catalog = Catalog(cards)
+        self._prices = {price.model: price for price in prices}
+        self._neighbours = neighbours
+        self._limits = limits
+        self._fetch = fetch
+
+    def __serve_build_asgi_app__(self) -> GatewayApp:
+        """Called by Serve after the constructor."""
+        ledger = LedgerClient(self._neighbours.ledger_address)
+        keys = Keys(lambda: time.time_ns() // 1_000_000)
+        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics()
+        chat = ChatCompletions(
+            self._catalog,
+            self._prices,
+            keys,
+            Media(fetcher),
+            Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic),
+            ServeRouter(self._neighbours.engine, QUEUE_WAIT_S),
+            engines,
+            metrics,
+            self._limits,
+        )
+        refresh: list[asyncio.Task[None]] = []
+
+        async def start() -> None:
+            ledger.start()
+            refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
+
+        async def stop() -> None:
+            for task in refresh:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await ledger.close(CLOSE_PATIENCE_S)
+            await fetcher.close()
+            await engines.close()
+
+        return GatewayApp(chat, self._catalog, keys, ledger, metrics, start, stop)
+
+
+def _handle(neighbour: DeploymentHandle[Any] | str) -> DeploymentHandle[Any]:
+    return serve.get_app_handle(neighbour) if isinstance(neighbour, str) else neighbour

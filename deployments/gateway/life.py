@@ -1,0 +1,269 @@
+"""The life of a chat completion: read, check, measure, price, hold, route, run, relay, settle."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from accounting.command import Outcome
+from accounting.key import Scope
+from accounting.price import Price, Work
+from catalog import Catalog, ModelCard
+from deployments.gateway import answer
+from deployments.gateway.asgi import ClientLeft, Exchange
+from deployments.gateway.bill import Bill, Books
+from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, ImageRefused, engine_body
+from deployments.gateway.errors import (
+    BadImage,
+    BadRequest,
+    ContextTooLong,
+    EngineFailed,
+    GatewayError,
+    LedgerUnavailable,
+    ModelNotFound,
+    OutOfCredit,
+    Overloaded,
+    Unavailable,
+)
+from deployments.gateway.keys import Keys
+from deployments.gateway.media import Media, Picture, check_decodes, decode_data_url
+from deployments.gateway.metrics import Metrics
+from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
+from deployments.gateway.route import Replica, Router
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
+
+NO_SESSION = "text"
+# What a chat template may add to the text of a request, in tokens: roles, delimiters, a default system message.
+TEMPLATE_TOKENS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLimits:
+    """Bounds of every chat completion, whatever the model."""
+
+    body_bytes_max: int = 32 * 2**20
+    deadline_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may run, as soon as its hold is durable."""
+
+    card: ModelCard
+    bill: Bill
+    body: bytes
+    pictures: list[Picture]
+    chat: ChatRequest
+    deadline_s: float
+
+
+class ChatCompletions:
+    """Answers `POST /v1/chat/completions`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        prices: dict[str, Price],
+        keys: Keys,
+        media: Media,
+        books: Books,
+        router: Router,
+        engines: Engines,
+        metrics: Metrics,
+        limits: ChatLimits,
+    ) -> None:
+        self._catalog = catalog
+        self._prices = prices
+        self._keys = keys
+        self._media = media
+        self._books = books
+        self._router = router
+        self._engines = engines
+        self._metrics = metrics
+        self._limits = limits
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """The life of a request. Raises `GatewayError` for what is told to the caller before a byte was sent."""
+        admitted = await self._admit(exchange)
+        async with (
+            self._settled(admitted, exchange),
+            exchange.while_connected(),
+            asyncio.timeout(admitted.deadline_s),
+            self._replica(admitted) as replica,
+        ):
+            await admitted.bill.durable()
+            async with self._engines.ask(
+                replica, admitted.bill.request_id, admitted.body, admitted.card.context_tokens
+            ) as engine_answer:
+                if admitted.chat.stream:
+                    await _relay_stream(engine_answer, admitted, exchange)
+                else:
+                    await _relay_whole(engine_answer, admitted, exchange)
+
+    async def _admit(self, exchange: Exchange) -> Admitted:
+        """Everything before the GPU: nothing is held until all of it is right."""
+        key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
+        raw = await exchange.body(self._limits.body_bytes_max)
+        chat = parse(raw)
+        card = self._catalog.find(chat.request.model)
+        if card is None:
+            raise ModelNotFound
+        check_against_card(chat, card)
+        pictures = await self._media.load(chat.request, card)
+        work = bounded_work(chat.request, card, pictures)
+        deadline_s = self._deadline_s(exchange, chat.request)
+        bill = self._books.open_bill(
+            str(uuid.uuid4()), key, self._prices[card.served_name], work, hashlib.sha256(raw).hexdigest(), deadline_s
+        )
+        body = engine_body(chat.data, card, pictures, work.output_tokens)
+        return Admitted(card, bill, body, pictures, chat.request, deadline_s)
+
+    def _deadline_s(self, exchange: Exchange, chat: ChatRequest) -> float:
+        """The client's own patience for a whole answer, where the SDK tells it: given-up work is not worth a GPU."""
+        patience = exchange.header("x-stainless-read-timeout")
+        if chat.stream or patience is None:
+            return self._limits.deadline_s
+        try:
+            patience_s = float(patience)
+        except ValueError:
+            return self._limits.deadline_s
+        return min(patience_s, self._limits.deadline_s) if patience_s > 0 else self._limits.deadline_s
+
+    @asynccontextmanager
+    async def _replica(self, admitted: Admitted) -> AsyncIterator[Replica]:
+        affinity = admitted.pictures[0].sha256 if admitted.pictures else NO_SESSION
+        async with self._router.replica(
+            admitted.card, affinity, admitted.bill.request_id, admitted.deadline_s
+        ) as replica:
+            admitted.bill.replica_id = replica.id
+            yield replica
+
+    @asynccontextmanager
+    async def _settled(self, admitted: Admitted, exchange: Exchange) -> AsyncIterator[None]:
+        """Whatever happens inside, the hold ends as it must, and the caller is told what it can be told."""
+        bill = admitted.bill
+        try:
+            yield
+        except (ClientLeft, asyncio.CancelledError) as error:
+            bill.client_left(saw_output=bill.usage.output_tokens > 0 and exchange.started)
+            self._metrics.ended(admitted.card.served_name, "client_left", bill)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        except (GatewayError, EngineBrokeOff, TimeoutError) as error:
+            failure = await _diagnosed(error, admitted)
+            bill.void(outcome_of(error))
+            self._metrics.ended(admitted.card.served_name, outcome_of(error), bill)
+            if failure is error and not exchange.started:
+                raise
+            if not exchange.started:
+                raise failure from error
+            await exchange.end(answer.failure_event(bill.request_id, failure))
+        else:
+            self._metrics.ended(admitted.card.served_name, Outcome.COMPLETE, bill)
+        finally:
+            bill.void(Outcome.ENGINE_FAILED)  # only an error of our own leaves a bill open until here
+
+
+def check_against_card(chat: Chat, card: ModelCard) -> None:
+    """Refuse what this model cannot do. Pure. Raises `BadRequest` or `ContextTooLong`."""
+    for name in chat.data.keys() - OWN_FIELDS:
+        if chat.data[name] is not None and name not in card.supported_parameters:
+            raise BadRequest(f"The model does not take '{name}'. Remove it.", param=name)
+    asked = chat.request.output_tokens_asked
+    if asked is not None and asked > card.limits.output_tokens_max:
+        name = "max_completion_tokens" if chat.request.max_completion_tokens else "max_tokens"
+        raise BadRequest(f"'{name}' is above this model's {card.limits.output_tokens_max}.", param=name)
+    if chat.request.text_bytes() > card.limits.text_bytes_max:
+        raise ContextTooLong(card.context_tokens)
+
+
+def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) -> Work:
+    """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
+    work = Work(
+        tuple(picture.vision_tokens for picture in pictures),
+        text_tokens=chat.text_bytes() + TEMPLATE_TOKENS_MAX,
+        output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
+    )
+    if work.vision_tokens + work.output_tokens > card.context_tokens:
+        raise ContextTooLong(card.context_tokens)
+    return work
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """How a request that failed is recorded. Pure."""
+    match error:
+        case BadRequest():
+            return Outcome.REFUSED
+        case LedgerUnavailable() | OutOfCredit():
+            return Outcome.LEDGER_SLOW
+        case Unavailable():
+            return Outcome.NO_REPLICA
+        case TimeoutError():
+            return Outcome.TIMED_OUT
+    return Outcome.ENGINE_FAILED
+
+
+async def _relay_whole(engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange) -> None:
+    bill = admitted.bill
+    data = await engine_answer.whole()
+    bill.first_chunk()
+    bill.usage = answer.read_usage(data["usage"])
+    bill.finish = data["choices"][0]["finish_reason"]
+    charge = await bill.post(Outcome.COMPLETE)
+    price = (b"x-vlm-price-nanousd", str(charge.amount_nano).encode())
+    await exchange.answer(200, answer.whole(data, bill, charge), [*_headers(bill), price])
+
+
+async def _relay_stream(engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange) -> None:
+    bill = admitted.bill
+    last = None
+    async for chunk in engine_answer.chunks():
+        if usage := chunk.get("usage"):
+            bill.usage = answer.read_usage(usage)
+        if not chunk["choices"]:
+            last = chunk  # the engine's usage chunk
+            continue
+        bill.first_chunk()
+        bill.finish = chunk["choices"][0].get("finish_reason") or bill.finish
+        if not exchange.started:
+            await exchange.start(200, b"text/event-stream; charset=utf-8", _headers(bill))
+        await exchange.write(answer.chunk(chunk))
+    if last is None:
+        raise EngineBrokeOff
+    charge = await bill.post(Outcome.COMPLETE)
+    options = admitted.chat.stream_options
+    usage_event = answer.usage_chunk(last, bill, charge) if options and options.include_usage else b""
+    await exchange.end(usage_event + answer.DONE)
+
+
+def _headers(bill: Bill) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"x-vlm-request-id", bill.request_id.encode()),
+        (b"x-vlm-hold-nanousd", str(bill.hold_nano).encode()),
+    ]
+
+
+async def _diagnosed(error: Exception, admitted: Admitted) -> GatewayError:
+    """What to tell the caller."""
+    match error:
+        case ImageRefused():
+            return await _damaged_image(admitted) or error
+        case GatewayError():
+            return error
+        case TimeoutError():
+            return Overloaded()
+    return EngineFailed()
+
+
+async def _damaged_image(admitted: Admitted) -> BadImage | None:
+    """The engine could not read an image: decode each, to name the one at fault."""
+    for (param, _), picture in zip(admitted.chat.images(), admitted.pictures, strict=True):
+        try:
+            await asyncio.to_thread(check_decodes, decode_data_url(picture.data_url, param), param)
+        except BadImage as fault:
+            return fault
+    return None

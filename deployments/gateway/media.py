@@ -1,0 +1,178 @@
+"""Images before the GPU: loaded within bounds, checked, measured from the header, hashed, shrunk where asked.
+
+An image is decoded here only to shrink it, or where its end is missing: decoding is the engine's work, and doing it
+twice would cost more CPU than the whole rest of the gateway. What the engine gets is always a data URL.
+"""
+
+import asyncio
+import binascii
+import hashlib
+import io
+from dataclasses import dataclass, replace
+
+import pybase64
+from PIL import Image
+
+from accounting.price import UNIT_VISION_TOKENS
+from catalog.card import ModelCard, Vision
+from catalog.vision_tokens import QWEN2_VL_TOKEN_PX, Resized, UnsupportedSize, resize
+from deployments.gateway.errors import BadImage, BadRequest
+from deployments.gateway.fetch import Fetcher
+from deployments.gateway.request import ChatRequest, Detail
+
+FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+# What each format ends with, and how far from the end to look for it: some cameras append a few bytes.
+ENDINGS = {"PNG": (b"IEND", 64), "JPEG": (b"\xff\xd9", 1024), "GIF": (b"\x3b", 64)}
+# The most pixels for each `detail`; `high` is bounded by the card alone.
+DETAIL_PIXELS_MAX: dict[Detail, int | None] = {
+    "low": 512 * 512,
+    "auto": UNIT_VISION_TOKENS * QWEN2_VL_TOKEN_PX**2,
+    "high": None,
+}
+DATA_URL_START = "data:"
+
+# Our own cap is checked on the header, before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as the engine gets it."""
+
+    data_url: str
+    sha256: str
+    width_px: int
+    height_px: int
+    vision_tokens: int
+
+
+class Media:
+    """Loads the images of a request."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    async def load(self, chat: ChatRequest, card: ModelCard) -> list[Picture]:
+        """Every image of the request, in order. Raises `BadImage` or `BadRequest`, which name the part at fault."""
+        images = chat.images()
+        if len(images) > card.inputs.images_max:
+            raise BadRequest(
+                f"The request has {len(images)} images; this model takes at most {card.inputs.images_max}.",
+                param=images[card.inputs.images_max][0],
+            )
+        return await asyncio.gather(
+            *(self._load(image.image_url.url, image.image_url.detail, card, param) for param, image in images)
+        )
+
+    async def _load(self, url: str, detail: Detail, card: ModelCard, param: str) -> Picture:
+        if url.startswith(DATA_URL_START):
+            data, data_url = decode_data_url(url, param), url
+        else:
+            data, data_url = await self._fetcher.fetch(url, param), ""
+        header = measure(data, card, param)
+        if _looks_cut(data, header.format):
+            await asyncio.to_thread(check_decodes, data, param)
+        resized, shrink = target(card.vision, header.width_px, header.height_px, detail, param)
+        if shrink:
+            data = await asyncio.to_thread(shrunk, data, resized, param)
+            header, data_url = replace(header, format="PNG"), ""
+        if not data_url:
+            data_url = f"data:{FORMATS[header.format]};base64,{pybase64.b64encode_as_string(data)}"
+        digest = hashlib.sha256(data).hexdigest()
+        return Picture(data_url, digest, header.width_px, header.height_px, resized.vision_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image's first bytes say."""
+
+    format: str
+    width_px: int
+    height_px: int
+
+
+def decode_data_url(url: str, param: str) -> bytes:
+    """The bytes of `data:image/...;base64,...`. Raises `BadImage`."""
+    head, comma, payload = url.partition(",")
+    kind = head[len(DATA_URL_START) :].lower()
+    if not comma or not kind.endswith(";base64"):
+        raise BadImage("invalid_image_url", f"'{param}' is not a data URL with base64.", param=param)
+    if not kind.startswith("image/"):
+        raise BadImage(
+            "unsupported_image_media_type", f"'{param}': send PNG, JPEG, WebP or GIF, as image/....", param=param
+        )
+    try:
+        data = pybase64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage("invalid_base64_image", f"'{param}': the base64 does not decode.", param=param) from error
+    if not data:
+        raise BadImage("empty_image_file", f"'{param}': the image is empty.", param=param)
+    return data
+
+
+def measure(data: bytes, card: ModelCard, param: str) -> Header:
+    """Read format and size from the header, without decoding, and hold them against the card. Raises `BadImage`."""
+    limits = card.limits
+    if len(data) > limits.image_bytes_max:
+        raise BadImage(
+            "image_file_too_large",
+            f"'{param}': the image is above {limits.image_bytes_max} bytes. Send a smaller one.",
+            param=param,
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
+            header = Header(str(image.format), *image.size)
+    except (OSError, ValueError, SyntaxError) as error:
+        # Pillow's readers raise all three for headers that make no sense.
+        raise BadImage(
+            "invalid_image_format", f"'{param}': these bytes are not a PNG, JPEG, WebP or GIF image.", param=param
+        ) from error
+    if header.width_px * header.height_px > limits.image_pixels_max:
+        raise BadImage(
+            "image_too_large",
+            f"'{param}': the image has more than {limits.image_pixels_max} pixels. Send a smaller one.",
+            param=param,
+        )
+    return header
+
+
+def target(vision: Vision, width_px: int, height_px: int, detail: Detail, param: str) -> tuple[Resized, bool]:
+    """What the engine will make of the image at this `detail`, and whether it must be shrunk for that beforehand.
+
+    Raises `BadImage` for a shape that the model's processor refuses.
+    """
+    try:
+        by_itself = resize(vision, width_px, height_px)
+        pixels_max = DETAIL_PIXELS_MAX[detail]
+        if pixels_max is None or pixels_max >= vision.pixels_max:
+            return by_itself, False
+        at_detail = resize(vision.model_copy(update={"pixels_max": pixels_max}), width_px, height_px)
+    except UnsupportedSize as error:
+        raise BadImage("invalid_image", f"'{param}': {error}.", param=param) from error
+    return at_detail, at_detail.vision_tokens < by_itself.vision_tokens
+
+
+def check_decodes(data: bytes, param: str) -> None:
+    """Decode the whole image. Raises `BadImage` if that fails."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadImage("image_parse_error", f"'{param}': the image is cut off or damaged.", param=param) from error
+
+
+def shrunk(data: bytes, resized: Resized, param: str) -> bytes:
+    """The image as a PNG of exactly the size that the model's processor would choose. Raises `BadImage`."""
+    check_decodes(data, param)
+    with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
+        rgb = image.convert("RGB")
+    out = io.BytesIO()
+    rgb.resize((resized.width_px, resized.height_px), Image.Resampling.BICUBIC).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _looks_cut(data: bytes, format_: str) -> bool:
+    if format_ == "WEBP":  # RIFF: the size of all that follows its own field is in bytes 4 to 7
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    ending, within = ENDINGS[format_]
+    return ending not in data[-within:]

@@ -1,0 +1,234 @@
+"""The body of `POST /v1/chat/completions`: what is accepted, as data. What is unknown is refused by name.
+
+Validation is by pydantic, its errors are translated here: they name the field and never repeat its content.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from deployments.gateway.errors import BadRequest
+
+Detail = Literal["auto", "low", "high"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Text(_Data):
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(_Data):
+    url: str
+    detail: Detail = "auto"
+
+
+class Image(_Data):
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class Refusal(_Data):
+    type: Literal["refusal"]
+    refusal: str
+
+
+Part = Annotated[Text | Image | Refusal, Field(discriminator="type")]
+PlainPart = Annotated[Text | Refusal, Field(discriminator="type")]
+
+
+class _Message(_Data):
+    name: str | None = None
+
+
+class UserMessage(_Message):
+    role: Literal["user"]
+    content: str | Annotated[list[Part], Field(min_length=1)]
+
+
+class SystemMessage(_Message):
+    role: Literal["system", "developer"]
+    content: str | Annotated[list[Text], Field(min_length=1)]
+
+
+class ToolCallFunction(_Data):
+    name: str
+    arguments: str
+
+
+class ToolCall(_Data):
+    id: str
+    type: Literal["function"]
+    function: ToolCallFunction
+
+
+class AssistantMessage(_Message):
+    role: Literal["assistant"]
+    content: str | list[PlainPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ToolMessage(_Message):
+    role: Literal["tool"]
+    tool_call_id: str
+    content: str | Annotated[list[Text], Field(min_length=1)]
+
+
+Message = Annotated[UserMessage | SystemMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
+
+
+class StreamOptions(_Data):
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class ChatRequest(_Data):
+    """A chat completion. The last group travels to the engine as it is, if the model's card lists it."""
+
+    model: str
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    n: Literal[1] = 1
+    user: str | None = None
+    metadata: dict[str, str] | None = None
+    store: Literal[False] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, float] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    ignore_eos: bool | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    stop_token_ids: list[int] | None = None
+    skip_special_tokens: bool | None = None
+
+    @property
+    def output_tokens_asked(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    def images(self) -> list[tuple[str, Image]]:
+        """Every image part with its path in the body, in order."""
+        return [
+            (f"messages[{i}].content[{j}].image_url", part)
+            for i, message in enumerate(self.messages)
+            if isinstance(message.content, list)
+            for j, part in enumerate(message.content)
+            if isinstance(part, Image)
+        ]
+
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of all text that becomes prompt, an upper bound of its tokens for a byte-level tokenizer."""
+        return sum(_text_bytes(message) for message in self.messages) + len(
+            orjson.dumps([self.tools, self.response_format])
+        )
+
+
+# Ours to decide; never passed on from the body.
+OWN_FIELDS = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_completion_tokens",
+        "max_tokens",
+        "n",
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+    }
+)
+
+_ADAPTER = TypeAdapter(ChatRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A request that was validated, beside the very data that was: what the engine gets is built from the latter."""
+
+    request: ChatRequest
+    data: dict[str, Any]
+
+
+def parse(body: bytes) -> Chat:
+    """Read a request. Raises `BadRequest`, which names the field at fault."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest("The body is not valid JSON. Send one JSON object, encoded as UTF-8.") from error
+    if not isinstance(data, dict):
+        raise BadRequest("The body is not a JSON object.")
+    try:
+        return Chat(_ADAPTER.validate_python(data), data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        # Of the members of a union, the one that was meant is the one that got furthest.
+        detail = max(faults, key=lambda fault: len(fault["loc"]))
+        raise _translated(data, detail["loc"], detail["type"], detail["msg"]) from None
+
+
+def _translated(data: Any, location: tuple[int | str, ...], kind: str, message: str) -> BadRequest:
+    param = _path(data, location) or "the body"
+    match kind:
+        case "extra_forbidden":
+            # The last step is the caller's own word, of any length: only a name is worth repeating.
+            return BadRequest(f"There is no field '{param}'. Remove it or correct its name.", param=param)
+        case "missing":
+            return BadRequest(f"'{param}' is missing.", param=param)
+        case "union_tag_invalid" | "union_tag_not_found":
+            field = f"{param}.{'role' if param.count('.') == 0 else 'type'}"
+            return BadRequest(f"'{field}' is missing, or of a kind that is not taken here.", param=field)
+        case _:
+            return BadRequest(f"'{param}': {message}.", param=param)
+
+
+PATH_CHARACTERS_MAX = 120
+
+
+def _path(data: Any, location: tuple[int | str, ...]) -> str:
+    """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through."""
+    path, node = "", data
+    for step in location:
+        if isinstance(node, list) and isinstance(step, int):
+            path += f"[{step}]"
+            node = node[step] if step < len(node) else None
+        elif isinstance(node, dict) and isinstance(step, str) and (step in node or step == location[-1]):
+            path += f".{step}" if path else step
+            node = node.get(step)
+        # else: the name of a union's member, which is not in the body
+    return path[:PATH_CHARACTERS_MAX]
+
+
+def _text_bytes(message: Message) -> int:
+    size = len(orjson.dumps(message.tool_calls, default=dict)) if isinstance(message, AssistantMessage) else 0
+    if isinstance(message.content, str):
+        return size + len(message.content.encode())
+    for part in message.content or ():
+        if isinstance(part, Text):
+            size += len(part.text.encode())
+        elif isinstance(part, Refusal):
+            size += len(part.refusal.encode())
+    return size

@@ -1,0 +1,264 @@
+"""`make run`, `make up`, `make down`: start everything on this machine, privately, and stop all of it again."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from deployments.guard import guarded
+
+CHECKOUT = Path(__file__).parent.parent
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+STOP_GRACE_S = 20.0
+UP_WAIT_S = 300.0
+READY = "vlmfleet: ready"
+SAYS = "vlmfleet: "
+DEMO_MODEL = "demo-qwen2-vl"
+DEMO_IMAGE = CHECKOUT / "demo" / "example.png"
+
+Announce = Callable[[Path], None]
+
+
+class LaunchError(Exception):
+    """vlmfleet could not be started or stopped. The message says what to do."""
+
+
+def state_folder() -> Path:
+    """Where keys, ledger, log and process ids of this checkout lie."""
+    return CHECKOUT / os.environ.get("VLMFLEET_HOME", ".vlmfleet")
+
+
+def port() -> int:
+    return int(os.environ.get("VLMFLEET_PORT", DEFAULT_PORT))
+
+
+def run() -> int:
+    """Start in the foreground; return when told to stop (Ctrl-C, SIGTERM). The exit status is the cluster's."""
+    return _run(say_how_to_use)
+
+
+def run_quietly() -> int:
+    """What `up` runs: as `run`, but the key stays out of what is printed, because that goes to a log."""
+    return _run(lambda state: None)
+
+
+def up() -> None:
+    """Start in the background; return when the first answer can be had. Raises `LaunchError`."""
+    state = state_folder()
+    state.mkdir(parents=True, exist_ok=True)
+    if _running(state) is not None:
+        raise LaunchError("vlmfleet runs from this checkout already; stop it with: make down")
+    (state / "ready").unlink(missing_ok=True)
+    log = state / "log"
+    with log.open("wb") as out:
+        launcher = subprocess.Popen(
+            [sys.executable, "-m", "deployments.launch", "run-quietly"],
+            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + UP_WAIT_S
+    while not (state / "ready").exists():
+        if launcher.poll() is not None or time.monotonic() > deadline:
+            launcher.terminate()
+            raise LaunchError(f"vlmfleet did not start; {log} ends with:\n{_tail(log)}")
+        time.sleep(0.2)
+    say_how_to_use(state)
+
+
+def down() -> None:
+    """Stop what `up` or `run` started from this checkout, and wait until it is gone."""
+    pid = _running(state_folder())
+    if pid is None:
+        print("vlmfleet is not running")
+        return
+    os.kill(pid, signal.SIGTERM)
+    while _running(state_folder()) is not None:
+        time.sleep(0.1)
+    print("vlmfleet is stopped")
+
+
+def serve_config(text: str, port: int) -> dict[str, object]:
+    """`serve.yaml` with the port of this run. Pure."""
+    config: dict[str, object] = yaml.safe_load(text)
+    config["http_options"] = {**config["http_options"], "port": port}  # type: ignore[dict-item]
+    return config
+
+
+def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, str]:
+    """What the cluster's processes need in their environment. Pure. Reasons: `docs/ray-serve.md`."""
+    stats_port, metrics_port = free_ports
+    return {
+        "RAY_TMPDIR": str(ray_folder),
+        # Never join a cluster that is not ours.
+        "RAY_ADDRESS": "",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(ray_folder / "token"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+
+
+def _run(announce: Announce) -> int:
+    state = state_folder()
+    state.mkdir(parents=True, exist_ok=True)
+    with _only_launcher(state):
+        _refuse_taken_port()
+        # Short: Ray's socket paths below it must stay under 108 bytes.
+        ray_folder = Path(tempfile.mkdtemp(prefix="vlmfleet-"))
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return _run_cluster(state, ray_folder, announce)
+        finally:
+            (state / "ready").unlink(missing_ok=True)
+            shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+def _run_cluster(state: Path, ray_folder: Path, announce: Announce) -> int:
+    config = ray_folder / "serve.yaml"
+    config.write_text(yaml.safe_dump(serve_config((CHECKOUT / "serve.yaml").read_text(), port())), encoding="utf-8")
+    (ray_folder / "token").write_text(os.urandom(32).hex(), encoding="utf-8")
+    cluster = subprocess.Popen(
+        guarded([sys.executable, "-m", "deployments.cluster", str(config)], STOP_GRACE_S),
+        cwd=CHECKOUT,
+        env=os.environ | cluster_environment(ray_folder, _free_ports(2)),
+        stdin=subprocess.PIPE,  # the guard's lifeline
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+        errors="replace",
+    )
+    try:
+        return _watch(cluster, state, announce)
+    except KeyboardInterrupt:
+        print("\nvlmfleet: stopping", flush=True)
+        return 0
+    finally:
+        cluster.terminate()
+        cluster.wait()
+
+
+def _watch(cluster: subprocess.Popen[str], state: Path, announce: Announce) -> int:
+    """Show the cluster's progress, then how to use it, then whatever it says, until it ends."""
+    started = time.monotonic()
+    print("vlmfleet: starting (the engine takes half a minute)", flush=True)
+    assert cluster.stdout
+    for line in cluster.stdout:
+        elapsed = f"  [{time.monotonic() - started:.0f} s]" if line.startswith(SAYS) else ""
+        print(line.rstrip() + elapsed, flush=True)
+        if line.startswith(READY):
+            (state / "ready").touch()
+            announce(state)
+    return cluster.wait()
+
+
+def say_how_to_use(state: Path) -> None:
+    """Print what a newcomer pastes first, the key in it."""
+    print(usage_text(port(), (state / "key").read_text(encoding="utf-8").strip()), flush=True)
+
+
+def usage_text(port: int, key: str) -> str:
+    """What a newcomer pastes first."""
+    image = b64encode(DEMO_IMAGE.read_bytes()).decode()
+    content = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
+        {"type": "text", "text": "What is in the image?"},
+    ]
+    body = json.dumps({"model": DEMO_MODEL, "messages": [{"role": "user", "content": content}]})
+    url = f"http://{HOST}:{port}/v1"
+    return (
+        f"\n  URL  {url}\n  key  {key}\n\n"
+        f"curl -s {url}/chat/completions -H 'Authorization: Bearer {key}' "
+        f"-H 'Content-Type: application/json' -d '{body}'\n"
+    )
+
+
+@contextmanager
+def _only_launcher(state: Path) -> Iterator[None]:
+    """Hold this checkout's lock, with our process id in it. Raises `LaunchError` if another launcher has it."""
+    with (state / "pid").open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LaunchError("vlmfleet runs from this checkout already; stop it with: make down") from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+        lock.truncate(0)
+
+
+def _refuse_taken_port() -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port()))
+        except OSError as error:
+            raise LaunchError(
+                f"port {port()} of {HOST} is taken; choose another: VLMFLEET_PORT=8001 make run"
+            ) from error
+
+
+def _running(state: Path) -> int | None:
+    """The process id of the launcher that runs from this checkout: the one that holds its lock."""
+    try:
+        with (state / "pid").open("r+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read())
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    verbs = {"run": run, "up": up, "down": down, "run-quietly": run_quietly}
+    if len(sys.argv) != 2 or sys.argv[1] not in verbs:
+        print("usage: vlmfleet run|up|down", file=sys.stderr)
+        return 2
+    try:
+        return verbs[sys.argv[1]]() or 0
+    except LaunchError as error:
+        print(f"vlmfleet: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

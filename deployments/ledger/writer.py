@@ -1,0 +1,82 @@
+"""The Serve deployment of the embedded ledger: one replica, the only process that writes the SQLite file."""
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+import ray
+
+from accounting.command import AddKey, AddPrice, Grant, Result
+from accounting.key import Scope, mint
+from accounting.price import Price
+from accounting.sqlite import SqliteStore
+from accounting.store import Store
+from deployments.ledger.client import Address
+from deployments.ledger.server import LedgerServer
+
+ORGANISATION = "default"
+PROJECT = "default"
+# Free credit of the first key: a round dollar figure that no laptop uses up.
+FIRST_GRANT_NANO = 100 * 10**9
+
+
+class PriceChanged(Exception):
+    """A card's price differs from the stored one of the same version: history would change."""
+
+
+class LedgerWriter:
+    """Opens the store, makes the first keys if there are none, and serves it."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, file: Path, keys_folder: Path, prices: list[Price]
+    ) -> None:
+        store = SqliteStore(file, now_ms)
+        publish(store, prices)
+        make_first_keys(store, keys_folder)
+        self._store = store
+        token = secrets.token_urlsafe(32)
+        host = ray.util.get_node_ip_address()
+        self._server = LedgerServer(store, token)
+        self._address = Address(host, await self._server.start(host), token)
+
+    async def address(self) -> Address:
+        """Where gateways connect."""
+        return self._address
+
+    async def __del__(self) -> None:
+        await self._server.stop()
+        self._store.close()
+
+
+def publish(store: Store, prices: list[Price]) -> None:
+    """Store the price version of every card. Raises `PriceChanged`."""
+    for price, result in zip(prices, store.apply([AddPrice(price) for price in prices]), strict=True):
+        if result is Result.EXISTS_WITH_DIFFERENT_CONTENT:
+            raise PriceChanged(
+                f"{price.model}: the card's price differs from version {price.version} in the ledger; "
+                f"a price version never changes, so give the card price.version {price.version + 1}"
+            )
+
+
+def make_first_keys(store: Store, folder: Path) -> None:
+    """In a new ledger, make a key to use the models and one to manage; only their files hold them in clear."""
+    if store.keys():
+        return
+    for file, scopes in (("key", (Scope.INFERENCE, Scope.USAGE)), ("admin-key", (Scope.MANAGE,))):
+        key, record = mint(ORGANISATION, PROJECT, file, scopes)
+        store.apply([AddKey(record), Grant(f"free:{record.org_id}", record.credit_account, FIRST_GRANT_NANO)])
+        write_secret(folder / file, key)
+
+
+def write_secret(file: Path, secret: str) -> None:
+    """Write a file that only its owner can read, from its first byte on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(secret + "\n")
+
+
+def now_ms() -> int:
+    """The store's clock: milliseconds UTC."""
+    return time.time_ns() // 1_000_000
