@@ -26,6 +26,7 @@ class Result(StrEnum):
     NO_SUCH_HOLD = "no_such_hold"
     NOT_THE_CURRENT_ATTEMPT = "not_the_current_attempt"
     ABOVE_THE_HOLD = "above_the_hold"
+    INVALID = "invalid"  # no command at all, or one that no store can hold
 
 
 class Outcome(StrEnum):
@@ -38,7 +39,8 @@ class Outcome(StrEnum):
     ENGINE_FAILED = "engine_failed"
     NO_REPLICA = "no_replica"
     TIMED_OUT = "timed_out"
-    LEDGER_SLOW = "ledger_slow"
+    NO_CREDIT = "no_credit"
+    LEDGER_FAILED = "ledger_failed"
     EXPIRED = "expired"  # nobody settled it: its gateway died
 
 
@@ -86,7 +88,7 @@ class Post:
     request_id: str
     attempt: int
     charged_nano: int
-    outcome: str
+    outcome: Outcome
     record: Attempt
 
 
@@ -98,7 +100,7 @@ class Void:
 
     request_id: str
     attempt: int
-    outcome: str
+    outcome: Outcome
     record: Attempt
 
 

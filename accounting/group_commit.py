@@ -37,10 +37,14 @@ class GroupCommit:
     async def run(self) -> None:
         """Commit batches until cancelled."""
         while True:
-            await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
                 await self._commit_next()
+            await self._arrived.wait()
+
+    def close(self) -> None:
+        """Wait for the transaction in flight. What is still queued was never acknowledged."""
+        self._thread.shutdown()
 
     async def _commit_next(self) -> None:
         batch = [self._queue[i] for i in range(min(BATCH_MAX, len(self._queue)))]

@@ -22,7 +22,7 @@ CREATE TABLE account (
   limit_nano INTEGER,                                   -- NULL: no limit
   posted_nano INTEGER NOT NULL DEFAULT 0,
   reserved_nano INTEGER NOT NULL DEFAULT 0 CHECK (reserved_nano >= 0),
-  CHECK (limit_nano IS NULL OR posted_nano + reserved_nano <= limit_nano)
+  CONSTRAINT room CHECK (limit_nano IS NULL OR posted_nano + reserved_nano <= limit_nano)
 ) STRICT;
 -- The other sides of charges and grants.
 INSERT INTO account (id, kind) VALUES ('revenue', 'contra'), ('contra:grant', 'contra');
@@ -39,7 +39,7 @@ CREATE TABLE hold (
   units TEXT NOT NULL,                                  -- JSON {"images": [1, 1], "output": 0}
   parts TEXT NOT NULL,                                  -- JSON [account_id, ...]
   amount_nano INTEGER NOT NULL CHECK (amount_nano >= 0),
-  charged_nano INTEGER CHECK (charged_nano BETWEEN 0 AND amount_nano),
+  charged_nano INTEGER CONSTRAINT within_the_hold CHECK (charged_nano BETWEEN 0 AND amount_nano),
   state TEXT NOT NULL CHECK (state IN ('open', 'posted', 'void')),
   why TEXT,                                             -- outcome of an ended hold: complete, client_left, engine_failed, ...
   body_sha TEXT NOT NULL,
@@ -53,6 +53,7 @@ CREATE INDEX hold_open ON hold (expires_at_ms) WHERE state = 'open';
 CREATE INDEX hold_ended ON hold (model, state, why);
 CREATE TRIGGER hold_ends_once BEFORE UPDATE ON hold WHEN OLD.state <> 'open'
   BEGIN SELECT RAISE(ABORT, 'hold has ended'); END;
+CREATE TRIGGER hold_no_delete BEFORE DELETE ON hold BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 
 -- One line of the ledger; the lines of one (kind, ref) sum to zero.
 CREATE TABLE entry (
@@ -83,6 +84,8 @@ CREATE TABLE attempt (
   charged INTEGER NOT NULL CHECK (charged IN (0, 1)),
   PRIMARY KEY (request_id, attempt)
 ) STRICT;
+CREATE TRIGGER attempt_no_update BEFORE UPDATE ON attempt BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER attempt_no_delete BEFORE DELETE ON attempt BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 
 -- One row a request that ended: who, what, how much.
 CREATE VIEW usage AS

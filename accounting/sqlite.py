@@ -31,11 +31,15 @@ class SqliteStore:
         self._now_ms = now_ms
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _only_writer(file)
-        with _translated(file):
-            # The writer calls from a pool thread, one call at a time.
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-            self._be_durable(file)
-            self._migrate(file)
+        # The writer calls from a pool thread, one call at a time.
+        self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        try:
+            with _translated(file):
+                self._be_durable(file)
+                self._migrate(file)
+        except StoreError:
+            self.close()
+            raise
 
     def apply(self, commands: Sequence[Command]) -> list[Result]:
         """See `Store.apply`. Raises `StoreError`."""
@@ -86,7 +90,7 @@ class SqliteStore:
         self._db.execute("SAVEPOINT command")
         try:
             result = self._dispatch(command)
-        except sqlite3.IntegrityError as error:
+        except (sqlite3.IntegrityError, OverflowError) as error:
             self._db.execute("ROLLBACK TO command")
             result = _refusal(command, error)
         self._db.execute("RELEASE command")
@@ -132,8 +136,18 @@ class SqliteStore:
         ).rowcount
         if not created:
             same = self._db.execute(
-                "SELECT 1 FROM hold WHERE request_id = ? AND gateway_id = ? AND body_sha = ? AND amount_nano = ?",
-                (hold.request_id, hold.gateway_id, hold.body_sha, hold.amount_nano),
+                "SELECT 1 FROM hold WHERE request_id = ? AND gateway_id = ? AND key_id = ? AND body_sha = ?"
+                " AND model = ? AND price_version = ? AND parts = ? AND amount_nano = ?",
+                (
+                    hold.request_id,
+                    hold.gateway_id,
+                    hold.key_id,
+                    hold.body_sha,
+                    hold.model,
+                    hold.price_version,
+                    json.dumps(hold.accounts),
+                    hold.amount_nano,
+                ),
             ).fetchone()
             return Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT
         for account in hold.accounts:
@@ -287,6 +301,8 @@ class SqliteStore:
         self._db.execute(f"PRAGMA synchronous = {FULL}")
         (synchronous,) = self._db.execute("PRAGMA synchronous").fetchone()
         self._db.execute("PRAGMA foreign_keys = ON")
+        # Else INSERT OR REPLACE would pass by the triggers that forbid to delete.
+        self._db.execute("PRAGMA recursive_triggers = ON")
         if (mode, synchronous) != ("wal", FULL):
             raise StoreError(f"{file}: WAL with synchronous=FULL was not honoured; put the ledger on a local disk")
 
@@ -300,18 +316,18 @@ class SqliteStore:
         self._db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _refusal(command: Command, error: sqlite3.IntegrityError) -> Result:
-    """Which rule of the schema refused a command, by SQLite's own name of the constraint."""
-    match command, error.sqlite_errorname:
-        case Hold(), "SQLITE_CONSTRAINT_CHECK":
+def _refusal(command: Command, error: sqlite3.IntegrityError | OverflowError) -> Result:
+    """Which rule refused a command: the schema's constraints have names."""
+    match command, str(error):
+        case Hold(), "CHECK constraint failed: room":
             return Result.NO_ROOM
-        case Hold(), "SQLITE_CONSTRAINT_FOREIGNKEY":
+        case Hold(), "FOREIGN KEY constraint failed":
             return Result.NO_SUCH_PRICE
-        case Post(), "SQLITE_CONSTRAINT_CHECK":
+        case Post(), "CHECK constraint failed: within_the_hold":
             return Result.ABOVE_THE_HOLD
-        case Grant(), "SQLITE_CONSTRAINT_UNIQUE":
+        case Grant(), "UNIQUE constraint failed: entry.kind, entry.ref, entry.account_id":
             return Result.EXISTS
-    raise error
+    return Result.INVALID
 
 
 def _only_writer(file: Path) -> IO[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from accounting.command import AddKey, AddPrice, Attempt, Command, Grant, Hold, Post, Void
+from accounting.command import AddKey, AddPrice, Attempt, Command, Grant, Hold, Outcome, Post, Void
 from accounting.key import KeyRecord
 from accounting.price import Price
 from accounting.store import Snapshot, Total
@@ -25,12 +25,13 @@ def encode_command(number: int, command: Command) -> bytes:
 
 
 def decode_command(name: str, fields: dict[str, Any]) -> Command:
-    """The inverse of `encode_command`. Raises KeyError or TypeError for what is no command."""
+    """The inverse of `encode_command`. Raises LookupError, TypeError or ValueError for what is no command."""
     match name:
         case "Hold":
             return Hold(**_tuples(fields, "image_units", "accounts"))
         case "Post" | "Void":
-            return COMMANDS[name](**fields | {"record": Attempt(**fields["record"])})
+            ended = {"outcome": Outcome(fields["outcome"]), "record": Attempt(**fields["record"])}
+            return COMMANDS[name](**fields | ended)
         case "AddKey":
             return AddKey(_key(fields["record"]))
         case "AddPrice":

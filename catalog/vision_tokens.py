@@ -41,7 +41,7 @@ def resize(vision: Vision, width_px: int, height_px: int) -> Resized:
 
 
 def qwen2_vl(width_px: int, height_px: int, pixels_min: int, pixels_max: int) -> Resized:
-    """Qwen2-VL and Qwen2.5-VL: both sides to multiples of 28 px, the area within [pixels_min, pixels_max].
+    """Qwen2-VL and Qwen2.5-VL: both sides to multiples of 28 px, the area towards [pixels_min, pixels_max].
 
     Source: `smart_resize` in `transformers/models/qwen2_vl/image_processing_qwen2_vl.py`, which vLLM uses too.
     """

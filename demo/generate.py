@@ -71,7 +71,7 @@ class Example:
 
 
 def draw_name(rng: random.Random) -> Example:
-    """One shape anywhere: "a red circle"."""
+    """One shape anywhere: "red circle"."""
     image, draw = _canvas(rng)
     colour, shape, radius = _colour(rng), rng.choice(SHAPES), rng.randint(14, 34)
     margin = radius + 1
@@ -96,12 +96,12 @@ def draw_read(rng: random.Random, digits: int | None = None) -> Example:
     number = "".join(rng.choice("0123456789") for _ in range(digits or rng.randint(1, DIGITS_MAX)))
     centre = (SIZE_PX / 2 + rng.randint(-6, 6), SIZE_PX / 2 + rng.randint(-12, 12))
     ink = rng.choice(((0, 0, 0), (255, 255, 255)))
-    draw.text(centre, number, font=_font(rng.choice((30, 36, 42))), fill=ink, anchor="mm")
+    draw.text(centre, number, font=_font(rng.choice((36, 42))), fill=ink, anchor="mm", stroke_width=1)
     return _example(rng, image, "read", number)
 
 
 def draw_side(rng: random.Random) -> Example:
-    """Two different shapes side by side, asked about one of them: "a blue square"."""
+    """Two shapes side by side, asked about one of them: "blue square"."""
     image, draw = _canvas(rng)
     names: dict[str, str] = {}
     for side, x in (("left", 28), ("right", 84)):
@@ -134,13 +134,15 @@ def write(out: Path, seed: int, count: int) -> None:
 
 
 def _canvas(rng: random.Random) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    background = (rng.randint(100, 180), rng.randint(100, 180), rng.randint(100, 180))
-    image = Image.new("RGB", (SIZE_PX, SIZE_PX), background)
+    # Grey, so that every colour stands out from it.
+    grey = rng.randint(100, 170)
+    image = Image.new("RGB", (SIZE_PX, SIZE_PX), (grey, grey, grey))
     return image, ImageDraw.Draw(image)
 
 
 def phrase(colour: str, shape: str) -> str:
-    return f"{'an' if colour == 'orange' else 'a'} {colour} {shape}"
+    """What a shape is called, without an article: "red circle"."""
+    return f"{colour} {shape}"
 
 
 def _colour(rng: random.Random) -> str:

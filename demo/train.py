@@ -21,7 +21,7 @@ from demo import architecture
 from demo.generate import DIGITS_MAX, Example, draw_count, draw_name, draw_read, draw_side
 
 BATCH = 48
-LEARNING_RATE = 6e-4
+LEARNING_RATE = 8e-4
 WARMUP_STEPS = 200
 UNLOCK_BELOW = 0.35
 IGNORED = -100  # torch's cross entropy skips this label
@@ -88,8 +88,8 @@ def encode(prepare: Qwen2VLProcessor, batch: Sequence[Example]) -> BatchFeature:
 
 
 def rate(step: int, steps: int) -> float:
-    """Learning rate as a share of its peak: warm up, hold, then fall to nothing over the last third."""
-    return min(1.0, (step + 1) / WARMUP_STEPS, max(0.01, (steps - step) / (steps / 3)))
+    """Learning rate as a share of its peak: warm up, hold, then fall to nothing over the second half."""
+    return min(1.0, (step + 1) / WARMUP_STEPS, max(0.01, (steps - step) / (steps / 2)))
 
 
 def exact(logits: torch.Tensor, labels: torch.Tensor) -> list[bool]:

@@ -39,10 +39,15 @@ class Places(_Settings):
 
     home: Path = Path(os.environ.get("VLMFLEET_HOME", ".vlmfleet"))
     engines: Path = Path(os.environ.get("VLMFLEET_ENGINES", ".venvs"))
+    cards: Path = Path(os.environ.get("VLMFLEET_CARDS", "catalog/cards"))
 
     @property
     def state(self) -> Path:
         return CHECKOUT / self.home
+
+    def pick(self, names: list[str]) -> Catalog:
+        """The cards of these models. Raises `CardError`."""
+        return load_catalog(CHECKOUT / self.cards).pick(names)
 
 
 class LedgerSettings(Places):
@@ -65,18 +70,18 @@ class GatewaySettings(Places):
 
 def ledger(settings: LedgerSettings) -> Application:
     """The application `ledger`: the one writer of the embedded store."""
-    return _ledger(settings, _pick(settings.models))
+    return _ledger(settings, settings.pick(settings.models))
 
 
 def engine(settings: EngineSettings) -> Application:
     """The application `model-<served name>`: the replicas of one model."""
-    (card,) = _pick([settings.model])
+    (card,) = settings.pick([settings.model])
     return _engine(settings, card)
 
 
 def gateway(settings: GatewaySettings) -> Application:
     """The application `gateway`: the ingress."""
-    catalog = _pick(settings.models)
+    catalog = settings.pick(settings.models)
     neighbours = _together(settings, catalog) if settings.together else _apart(catalog)
     deployment = serve.deployment(
         name="Gateway",
@@ -111,10 +116,6 @@ def price_of(card: ModelCard) -> Price:
     )
 
 
-def _pick(names: list[str]) -> Catalog:
-    return load_catalog().pick(names)
-
-
 def _ledger(places: Places, catalog: Catalog) -> Application:
     deployment = serve.deployment(name="LedgerWriter", ray_actor_options={"num_cpus": 0.1})(LedgerWriter)
     prices = [price_of(card) for card in catalog]
@@ -136,7 +137,7 @@ def _engine(places: Places, card: ModelCard) -> Application:
             target_ongoing_requests=scaling.ongoing_requests_target,
         ),
     )(Engine)
-    return deployment.bind(card, folder, _weights(card))
+    return deployment.bind(card, folder, CHECKOUT, places.state / "weights")
 
 
 def _gpus(card: ModelCard, engines: Path) -> int:
@@ -144,13 +145,6 @@ def _gpus(card: ModelCard, engines: Path) -> int:
     if card.accelerators.count:
         return card.accelerators.count
     return int(find_environment(engines, card.engine.name, card.engine.version).build == "gpu")
-
-
-def _weights(card: ModelCard) -> Path | str:
-    source = card.source
-    if source.path is not None:
-        return CHECKOUT / source.path
-    return source.hub or str(source.s3)
 
 
 def _apart(catalog: Catalog) -> Neighbours:

@@ -12,6 +12,7 @@ from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
 from deployments.engines.server import EngineServer
 from deployments.engines.vllm import vllm
+from deployments.engines.weights import locate
 
 LAUNCHERS: dict[str, Launcher] = {"vllm": vllm}
 
@@ -20,10 +21,11 @@ class Engine:
     """One replica: the engine server of one model, at one URL for the replica's whole life."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, card: ModelCard, engines: Path, weights: Path | str
+        self, card: ModelCard, engines: Path, checkout: Path, cache: Path
     ) -> None:
         """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
         host = ray.util.get_node_ip_address()
+        weights = await asyncio.to_thread(locate, card.source, checkout, cache)
         place = Place(host, _free_port(host), secrets.token_urlsafe(32), weights)
         environment = find_environment(engines, card.engine.name, card.engine.version)
         self._metadata = {

@@ -86,6 +86,8 @@ class EngineServer:
             if stopped():
                 return
             self.ready = False
+            if self._process:
+                _let_go(self._process)
             logger.error("%s", self._epitaph("died"))
             await asyncio.sleep(self._patience.backoff_s[self._failures])
             try:
@@ -110,6 +112,7 @@ class EngineServer:
             return
         process.terminate()
         await asyncio.to_thread(process.wait)
+        _let_go(process)
 
     async def _answers(self) -> bool:
         timeout = aiohttp.ClientTimeout(total=self._patience.health_s)
@@ -122,14 +125,21 @@ class EngineServer:
     def _pump(self, process: subprocess.Popen[bytes]) -> None:
         """Carry the server's output into our log, line by line, on a thread of its own."""
         assert process.stdout
-        for line in process.stdout:
-            text = line.decode("utf-8", "replace").rstrip()
-            self._last_words.append(text)
-            logger.info("engine: %s", text)
+        with process.stdout:
+            for line in process.stdout:
+                text = line.decode("utf-8", "replace").rstrip()
+                self._last_words.append(text)
+                logger.info("engine: %s", text)
 
     def _epitaph(self, what: str) -> str:
         words = "\n".join(self._last_words) or "(it said nothing)"
         return f"the engine server {what}. Its last words:\n{words}"
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Close our end of an ended guard's lifeline."""
+    if process.stdin:
+        process.stdin.close()
 
 
 def _inherited() -> dict[str, str]:

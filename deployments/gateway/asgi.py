@@ -40,7 +40,7 @@ class Exchange:
     async def body(self, bytes_max: int) -> bytes:
         """Read the whole body. Raises `TooLarge` from Content-Length alone, or as soon as the bytes are too many."""
         length = self.header("content-length")
-        if length is not None and (not length.isdigit() or int(length) > bytes_max):
+        if length is not None and not (length.isascii() and length.isdigit() and int(length) <= bytes_max):
             raise TooLarge(bytes_max)
         chunks: list[bytes] = []
         size = 0

@@ -54,10 +54,10 @@ class Bill:
         self.finish: str | None = None
         self.replica_id: str | None = None
         self.ttft_s: float | None = None
+        self.outcome: Outcome | None = None
         self._ledger = ledger
         self._clock_s = clock_s
         self._read_at_s = clock_s()
-        self._ended = False
         self._hold = ledger.submit(hold)
 
     async def durable(self) -> None:
@@ -66,11 +66,12 @@ class Bill:
             async with asyncio.timeout(HOLD_ACK_S):
                 result = await asyncio.shield(self._hold)
         except TimeoutError:
-            self.void(Outcome.LEDGER_SLOW)
+            self.void(Outcome.LEDGER_FAILED)
             raise LedgerUnavailable from None
         if result in (Result.CREATED, Result.EXISTS):
             return
-        self._ended = True  # there is no hold to end
+        # There is no hold to end.
+        self.outcome = Outcome.NO_CREDIT if result is Result.NO_ROOM else Outcome.LEDGER_FAILED
         if result is Result.NO_ROOM:
             raise OutOfCredit
         raise LedgerUnavailable
@@ -103,17 +104,17 @@ class Bill:
         self._end(Void(self.request_id, FIRST_ATTEMPT, outcome, self._attempt()))
 
     def client_left(self, saw_output: bool) -> None:
-        """The client broke off: image units in full and the output so far if it saw any of it, else nothing."""
-        if not saw_output:
+        """The client broke off: image units in full and the output so far if it was sent any of it, else nothing."""
+        if not (saw_output and self.usage.output_tokens):
             self.void(Outcome.CLIENT_LEFT_EARLY)
             return
         amount_nano = self.charge().amount_nano
         self._end(Post(self.request_id, FIRST_ATTEMPT, amount_nano, Outcome.CLIENT_LEFT, self._attempt()))
 
     def _end(self, command: Post | Void) -> asyncio.Future[Result] | None:
-        if self._ended:
+        if self.outcome is not None:
             return None
-        self._ended = True
+        self.outcome = command.outcome
         return self._ledger.submit(command)
 
     def _attempt(self) -> Attempt:

@@ -51,10 +51,12 @@ class EngineAnswer:
     async def whole(self) -> dict[str, Any]:
         """The answer of a request without streaming. Raises `EngineBrokeOff`."""
         try:
-            answer: dict[str, Any] = orjson.loads(await self._response.read())
+            answer = orjson.loads(await self._response.read())
         except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
             raise EngineBrokeOff from error
-        return answer
+        if not (_has_choices(answer) and answer["choices"] and answer.get("usage")):
+            raise EngineBrokeOff
+        return answer  # type: ignore[no-any-return]  # checked just above
 
     async def chunks(self) -> AsyncIterator[dict[str, Any]]:
         """The chunks of a stream, up to its `[DONE]`. Raises `EngineBrokeOff` if that never comes."""
@@ -67,7 +69,7 @@ class EngineAnswer:
                     if payload == DONE_MARK:
                         return
                     chunk = orjson.loads(payload)
-                    if "error" in chunk:
+                    if not _has_choices(chunk):  # an error event, or nonsense
                         raise EngineBrokeOff
                     yield chunk
         except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
@@ -147,6 +149,10 @@ def _refusal(status: int, body: bytes, context_tokens: int) -> GatewayError:
         return BadRequest("The model's engine refused a parameter of this request; see the model's documentation.")
     logger.error("the engine answered %d: %s", status, message[:500])
     return EngineFailed()
+
+
+def _has_choices(answer: object) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("choices"), list)
 
 
 def _with_pictures(messages: list[dict[str, Any]], pictures: list[Picture]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ map our network from the errors.
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +24,15 @@ READ_BYTES = 64 * 1024
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# IPv6 ranges that carry an IPv4 address inside: NAT64, 6to4 and Teredo.
-_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+# IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo, compatible, translated), and old site-local ones.
+_REFUSED = tuple(
+    map(
+        ipaddress.IPv6Network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96", "fec0::/10"),
+    )
+)
+# A host whose last label is a number is an IPv4 address to some resolvers: 2130706433, 127.1, 0x7f.1.
+_NUMERIC_HOST = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class AddressPolicy:
         address = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
         if any(address in network for network in self._allowed):
             return True
-        if isinstance(address, ipaddress.IPv6Address) and any(address in network for network in _TRANSLATED):
+        if isinstance(address, ipaddress.IPv6Address) and any(address in network for network in _REFUSED):
             return False
         return address.is_global and not address.is_multicast
 
@@ -121,12 +129,13 @@ class Fetcher:
 
     def _check_literal(self, url: URL) -> None:
         # An address written in the URL is connected to without asking the resolver.
+        host = url.host or ""
         try:
-            allowed = self._policy.allows(url.host or "")
+            allowed = self._policy.allows(host)
         except ValueError:
-            return  # a name
+            allowed = not _NUMERIC_HOST.search(host)
         if not allowed:
-            raise AddressRefused(url.host)
+            raise AddressRefused(host)
 
     async def _read(self, response: aiohttp.ClientResponse, param: str) -> bytes:
         data = bytearray()
@@ -157,7 +166,9 @@ class Fetcher:
 def _checked(url: str, param: str) -> URL:
     try:
         parsed = URL(url)
-        valid = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.user is None
+        valid = (
+            parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.user is None and parsed.password is None
+        )
     except ValueError:
         valid = False
     if not valid:

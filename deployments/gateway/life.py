@@ -21,9 +21,7 @@ from deployments.gateway.errors import (
     ContextTooLong,
     EngineFailed,
     GatewayError,
-    LedgerUnavailable,
     ModelNotFound,
-    OutOfCredit,
     Overloaded,
     Unavailable,
 )
@@ -148,24 +146,20 @@ class ChatCompletions:
         bill = admitted.bill
         try:
             yield
-        except (ClientLeft, asyncio.CancelledError) as error:
-            bill.client_left(saw_output=bill.usage.output_tokens > 0 and exchange.started)
-            self._metrics.ended(admitted.card.served_name, "client_left", bill)
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except ClientLeft:
+            bill.client_left(saw_output=exchange.started)
+        except asyncio.CancelledError:
+            bill.client_left(saw_output=exchange.started)
+            raise
         except (GatewayError, EngineBrokeOff, TimeoutError) as error:
-            failure = await _diagnosed(error, admitted)
             bill.void(outcome_of(error))
-            self._metrics.ended(admitted.card.served_name, outcome_of(error), bill)
-            if failure is error and not exchange.started:
-                raise
+            failure = await _diagnosed(error, admitted)
             if not exchange.started:
-                raise failure from error
+                raise failure from None
             await exchange.end(answer.failure_event(bill.request_id, failure))
-        else:
-            self._metrics.ended(admitted.card.served_name, Outcome.COMPLETE, bill)
         finally:
-            bill.void(Outcome.ENGINE_FAILED)  # only an error of our own leaves a bill open until here
+            bill.void(Outcome.ENGINE_FAILED)  # only a defect of ours leaves a bill open until here
+            self._metrics.ended(bill)
 
 
 def check_against_card(chat: Chat, card: ModelCard) -> None:
@@ -198,8 +192,6 @@ def outcome_of(error: Exception) -> Outcome:
     match error:
         case BadRequest():
             return Outcome.REFUSED
-        case LedgerUnavailable() | OutOfCredit():
-            return Outcome.LEDGER_SLOW
         case Unavailable():
             return Outcome.NO_REPLICA
         case TimeoutError():

@@ -22,7 +22,7 @@ from deployments.gateway.request import ChatRequest, Detail
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 # What each format ends with, and how far from the end to look for it: some cameras append a few bytes.
-ENDINGS = {"PNG": (b"IEND", 64), "JPEG": (b"\xff\xd9", 1024), "GIF": (b"\x3b", 64)}
+ENDINGS = {"PNG": (b"IEND", 64), "JPEG": (b"\xff\xd9", 1024)}
 # The most pixels for each `detail`; `high` is bounded by the card alone.
 DETAIL_PIXELS_MAX: dict[Detail, int | None] = {
     "low": 512 * 512,
@@ -147,6 +147,7 @@ def target(vision: Vision, width_px: int, height_px: int, detail: Detail, param:
         if pixels_max is None or pixels_max >= vision.pixels_max:
             return by_itself, False
         at_detail = resize(vision.model_copy(update={"pixels_max": pixels_max}), width_px, height_px)
+        resize(vision, at_detail.width_px, at_detail.height_px)  # the engine's processor sees it in that shape
     except UnsupportedSize as error:
         raise BadImage("invalid_image", f"'{param}': {error}.", param=param) from error
     return at_detail, at_detail.vision_tokens < by_itself.vision_tokens
@@ -172,6 +173,8 @@ def shrunk(data: bytes, resized: Resized, param: str) -> bytes:
 
 
 def _looks_cut(data: bytes, format_: str) -> bool:
+    if format_ == "GIF":
+        return not data.rstrip(b"\0").endswith(b";")
     if format_ == "WEBP":  # RIFF: the size of all that follows its own field is in bytes 4 to 7
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     ending, within = ENDINGS[format_]

@@ -14,11 +14,11 @@ SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 6
 class Metrics(Protocol):
     """Observes requests as they end."""
 
-    def ended(self, model: str, outcome: str, bill: Bill) -> None:
+    def ended(self, bill: Bill) -> None:
         """A request with a bill has ended."""
 
     def refused(self, status: int) -> None:
-        """A request was refused before anything was held for it."""
+        """A request was answered with an error."""
 
 
 class ServeMetrics:
@@ -30,7 +30,7 @@ class ServeMetrics:
         )
         self._images = metrics.Counter("vlmfleet_images", "Images of these requests.", tag_keys=("model",))
         self._refusals = metrics.Counter(
-            "vlmfleet_refusals", "Requests refused before a hold, by status.", tag_keys=("status",)
+            "vlmfleet_errors", "Answers that were errors, by status.", tag_keys=("status",)
         )
         self._ttft = metrics.Histogram(
             "vlmfleet_ttft_seconds",
@@ -44,10 +44,12 @@ class ServeMetrics:
             tag_keys=("model",),
         )
 
-    def ended(self, model: str, outcome: str, bill: Bill) -> None:
+    def ended(self, bill: Bill) -> None:
         """See `Metrics.ended`."""
-        self._requests.inc(tags={"model": model, "outcome": outcome})
-        self._images.inc(len(bill.work.image_vision_tokens), tags={"model": model})
+        model, images = bill.price.model, len(bill.work.image_vision_tokens)
+        self._requests.inc(tags={"model": model, "outcome": str(bill.outcome)})
+        if images:  # Ray refuses to count by 0
+            self._images.inc(images, tags={"model": model})
         if bill.ttft_s is not None:
             self._ttft.observe(bill.ttft_s, tags={"model": model})
         if bill.usage.vision_tokens is not None and bill.usage.vision_tokens != bill.work.vision_tokens:

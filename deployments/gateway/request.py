@@ -182,11 +182,11 @@ def parse(body: bytes) -> Chat:
     if not isinstance(data, dict):
         raise BadRequest("The body is not a JSON object.")
     try:
-        return Chat(_ADAPTER.validate_python(data), data)
+        return Chat(_ADAPTER.validate_python(data, strict=True), data)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         # Of the members of a union, the one that was meant is the one that got furthest.
-        detail = max(faults, key=lambda fault: len(fault["loc"]))
+        detail = max(faults, key=lambda fault: (len(fault["loc"]), fault["type"] != "string_type"))
         raise _translated(data, detail["loc"], detail["type"], detail["msg"]) from None
 
 
@@ -210,20 +210,25 @@ PATH_CHARACTERS_MAX = 120
 
 def _path(data: Any, location: tuple[int | str, ...]) -> str:
     """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through."""
-    path, node = "", data
+    path, name, node, tagged = "", "", data, False
     for step in location:
         if isinstance(node, list) and isinstance(step, int):
             path += f"[{step}]"
             node = node[step] if step < len(node) else None
-        elif isinstance(node, dict) and isinstance(step, str) and (step in node or step == location[-1]):
+            tagged = name in ("messages", "content")
+        elif isinstance(node, dict) and isinstance(step, str):
+            if tagged and step in (node.get("role"), node.get("type")):
+                tagged = False  # the tag of a union's member comes first, and may be a field's name as well
+                continue
             path += f".{step}" if path else step
-            node = node.get(step)
-        # else: the name of a union's member, which is not in the body
+            node, name = node.get(step), step
     return path[:PATH_CHARACTERS_MAX]
 
 
 def _text_bytes(message: Message) -> int:
-    size = len(orjson.dumps(message.tool_calls, default=dict)) if isinstance(message, AssistantMessage) else 0
+    size = len((message.name or "").encode())
+    if isinstance(message, AssistantMessage):
+        size += len(orjson.dumps([message.tool_calls, message.refusal], default=dict))
     if isinstance(message.content, str):
         return size + len(message.content.encode())
     for part in message.content or ():

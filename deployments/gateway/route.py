@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, RequestCancelledError
 from ray.serve.handle import DeploymentHandle
 
@@ -64,10 +65,13 @@ class ServeRouter:
             metadata = selection.replica_metadata
             yield Replica(selection.replica_id, metadata["url"], metadata["token"])
         finally:
-            lease.cancel()
-            with suppress(RequestCancelledError):
-                await lease
-            await reservation.__aexit__(None, None, None)
+            try:
+                lease.cancel()
+                # A replica that died meanwhile is told by its engine's connection; here it only means: no lease.
+                with suppress(RequestCancelledError, RayServeException, RayError):
+                    await lease
+            finally:
+                await reservation.__aexit__(None, None, None)
 
     def _handle(self, card: ModelCard) -> DeploymentHandle[Any]:
         if card.id not in self._handles:

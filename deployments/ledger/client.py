@@ -6,6 +6,7 @@ commands are sent again, in their order, which is harmless because every command
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import orjson
 from accounting import wire
 from accounting.command import Command, Result
 from accounting.key import KeyRecord
-from accounting.store import Snapshot, StoreError
+from accounting.store import Snapshot
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
@@ -52,6 +53,8 @@ class LedgerClient:
         self._locate = locate
         self._numbers = count(1)
         self._unacknowledged: dict[int, _Sent] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -69,9 +72,9 @@ class LedgerClient:
 
     async def close(self, patience_s: float) -> None:
         """Wait until everything is acknowledged, at most `patience_s`; then hang up."""
-        waiting = [sent.future for sent in self._unacknowledged.values()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=patience_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._idle.wait()
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -92,6 +95,7 @@ class LedgerClient:
     def _send(self, number: int, line: bytes, decode: Callable[[Any], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._unacknowledged[number] = _Sent(line, future, decode)
+        self._idle.clear()
         if self._writer:
             self._writer.write(line)
         return future
@@ -100,8 +104,8 @@ class LedgerClient:
         while True:
             try:
                 await self._talk(await self._locate())
-            except (OSError, StoreError, asyncio.IncompleteReadError) as error:
-                logger.warning("no connection to the ledger: %s", error)
+            except Exception as error:  # noqa: BLE001  # whatever ends a connection, only a new one can settle
+                logger.warning("no connection to the ledger: %s: %s", type(error).__name__, error)
             finally:
                 self._writer = None
             await asyncio.sleep(RECONNECT_AFTER_S)
@@ -124,8 +128,10 @@ class LedgerClient:
             # The store could not do it now (a full disk, say): the command stays ours, and is sent again.
             asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._send_again, number)
             return
-        sent = self._unacknowledged.pop(number)
-        if not sent.future.done():
+        sent = self._unacknowledged.pop(number, None)
+        if not self._unacknowledged:
+            self._idle.set()
+        if sent and not sent.future.done():  # a command that was sent twice is answered twice
             sent.future.set_result(sent.decode(message["answer"]))
 
     def _send_again(self, number: int) -> None:

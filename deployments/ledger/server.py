@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from accounting import wire
+from accounting.command import Result
 from accounting.group_commit import GroupCommit
 from accounting.store import Store, StoreError
 from deployments.log import logger_for
@@ -33,6 +34,7 @@ class LedgerServer:
         self._token = token
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
 
     async def start(self, host: str) -> int:
         """Listen on a free port of `host` and return it."""
@@ -41,11 +43,15 @@ class LedgerServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
+        """Hang up, and return when the commit in flight is done: the store may be closed then."""
         if self._server:
             self._server.close()
+        for connection in list(self._connections):
+            connection.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.commits.close)
 
     async def _sweep(self) -> None:
         while True:
@@ -60,16 +66,20 @@ class LedgerServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = orjson.loads(await reader.readline())
-            if not hmac.compare_digest(str(hello.get("token")), self._token):
+            if not self._knows_us(await reader.readline()):
                 return
+            self._connections.add(writer)
             while line := await reader.readline():
                 self._answer(orjson.loads(line), writer)
-        except (ConnectionError, ValueError) as error:
-            # ValueError covers a line that is not JSON and one above the limit.
+        except (ConnectionError, ValueError, LookupError, TypeError) as error:
+            # What is not a line of ours ends the connection, and nothing else.
             logger.warning("a ledger connection ended: %s", type(error).__name__)
         finally:
+            self._connections.discard(writer)
             writer.close()
+
+    def _knows_us(self, hello: bytes) -> bool:
+        return hmac.compare_digest(str(orjson.loads(hello)["token"]).encode(), self._token.encode())
 
     def _answer(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         number = message["id"]
@@ -77,7 +87,13 @@ class LedgerServer:
             question = self.commits.ask(QUESTIONS[message["ask"]])
             future: asyncio.Future[Any] = asyncio.ensure_future(question)
         else:
-            future = self.commits.submit(wire.decode_command(message["do"], message["with"]))
+            try:
+                command = wire.decode_command(message["do"], message["with"])
+            except (LookupError, TypeError, ValueError):
+                # Final: sent again, it would stand in the way of everything behind it.
+                writer.write(wire.encode_answer(number, Result.INVALID))
+                return
+            future = self.commits.submit(command)
         future.add_done_callback(lambda done: _reply(number, done, writer))
 
 

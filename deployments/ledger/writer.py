@@ -63,10 +63,14 @@ def make_first_keys(store: Store, folder: Path) -> None:
     """In a new ledger, make a key to use the models and one to manage; only their files hold them in clear."""
     if store.keys():
         return
+    records = []
     for file, scopes in (("key", (Scope.INFERENCE, Scope.USAGE)), ("admin-key", (Scope.MANAGE,))):
         key, record = mint(ORGANISATION, PROJECT, file, scopes)
-        store.apply([AddKey(record), Grant(f"free:{record.org_id}", record.credit_account, FIRST_GRANT_NANO)])
+        records.append(record)
         write_secret(folder / file, key)
+    # Last, and at once: a start that is interrupted before makes both files anew.
+    credit = Grant(f"free:{ORGANISATION}", records[0].credit_account, FIRST_GRANT_NANO)
+    store.apply([*map(AddKey, records), credit])
 
 
 def write_secret(file: Path, secret: str) -> None:

@@ -1,0 +1,114 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog import ModelCard, load_catalog
+from deployments.engines.environment import EngineEnvironment
+from deployments.engines.launch import Launch, Place
+from deployments.engines.vllm import vllm
+
+DEMO = load_catalog().find("demo-qwen2-vl")
+CPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "cpu")
+GPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "gpu")
+PLACE = Place("127.0.0.2", 4321, "engine-token", Path("/checkout/demo/qwen2-vl"))
+TRUE = "true"
+
+
+def flags(launch: Launch) -> dict[str, str]:
+    """The flags of a command line by name; a flag without a value is `TRUE`."""
+    found: dict[str, str] = {}
+    name = ""
+    for word in launch.command[3:]:
+        if word.startswith("--"):
+            name = word.removeprefix("--")
+            found[name] = TRUE
+        else:
+            found[name] = word
+    return found
+
+
+def card(**changes: Any) -> ModelCard:
+    return ModelCard.model_validate(DEMO.model_dump() | changes)
+
+
+LAUNCH = vllm(DEMO, CPU, PLACE)
+FLAGS = flags(LAUNCH)
+
+
+def test_the_server_is_started_in_the_engines_own_environment():
+    """By its module, on the replica's own address, under the name that requests carry."""
+    assert LAUNCH.command[:3] == ("/envs/vllm/bin/python", "-m", "vllm.entrypoints.openai.api_server")
+    assert FLAGS["model"] == "/checkout/demo/qwen2-vl"
+    assert FLAGS["served-model-name"] == DEMO.served_name
+    assert (FLAGS["host"], FLAGS["port"]) == ("127.0.0.2", "4321")
+
+
+@pytest.mark.parametrize("environment", [CPU, GPU])
+def test_the_token_is_in_no_command_line(environment: EngineEnvironment):
+    """Every user of a machine can read command lines; the environment is its owner's."""
+    launch = vllm(DEMO, environment, PLACE)
+    assert "engine-token" not in " ".join(launch.command)
+    assert launch.environment["VLLM_API_KEY"] == "engine-token"
+    assert "api-key" not in flags(launch)
+
+
+def test_the_engine_fetches_no_media():
+    """It gets inline data only: no domain is allowed, no redirect followed, no path read."""
+    assert FLAGS["allowed-media-domains"] == "media.invalid"  # empty would mean all
+    assert LAUNCH.environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+    assert "allowed-local-media-path" not in FLAGS
+
+
+def test_the_cards_limits_are_the_engines():
+    """Context, batch, images and pixels: a price that was computed from the card holds in the engine."""
+    assert FLAGS["max-model-len"] == "2048"
+    assert FLAGS["max-num-seqs"] == "64"
+    assert json.loads(FLAGS["limit-mm-per-prompt"]) == {"image": 8, "video": 0}
+    assert json.loads(FLAGS["mm-processor-kwargs"]) == {"min_pixels": 12544, "max_pixels": 12544}
+
+
+def test_the_engine_counts_what_we_charge():
+    """Usage in every chunk, vision tokens apart."""
+    assert FLAGS["enable-prompt-tokens-details"] == TRUE
+    assert FLAGS["enable-force-include-usage"] == TRUE
+
+
+def test_the_request_alone_decides_about_sampling():
+    """No file beside the weights changes an answer."""
+    assert FLAGS["generation-config"] == "vllm"
+
+
+def test_nothing_is_reported_to_anyone():
+    """And nothing is downloaded for weights that lie in the checkout."""
+    for name, value in {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}.items():
+        assert LAUNCH.environment[name] == value
+
+
+def test_a_hub_model_is_pinned_to_its_revision():
+    """Every replica serves the same weights, whatever the hub says tomorrow."""
+    launch = vllm(card(source={"hub": "Qwen/Qwen2-VL-7B-Instruct", "revision": "abc"}), GPU, PLACE)
+    assert flags(launch)["revision"] == "abc"
+    assert "HF_HUB_OFFLINE" not in launch.environment
+
+
+@pytest.mark.parametrize(("kind", "count", "parallel"), [("cpu", 0, None), ("H200", 1, None), ("H200", 4, "4")])
+def test_several_gpus_share_one_model(kind: str, count: int, parallel: str | None):
+    """By tensor parallelism, as many as the card says."""
+    launch = vllm(card(accelerators={"kind": kind, "count": count}), GPU, PLACE)
+    assert flags(launch).get("tensor-parallel-size") == parallel
+
+
+def test_only_the_cpu_build_is_told_its_cache_size():
+    """On a GPU vLLM takes what is free."""
+    assert int(LAUNCH.environment["VLLM_CPU_KVCACHE_SPACE"]) > 0
+    assert "VLLM_CPU_KVCACHE_SPACE" not in vllm(DEMO, GPU, PLACE).environment
+
+
+def test_a_cards_options_are_added_last():
+    """True is a flag alone, False is no flag, anything else has a value; they win over ours."""
+    options = {"enforce-eager": True, "enable-prefix-caching": False, "dtype": "bfloat16", "max-num-seqs": 2}
+    found = flags(vllm(card(engine=DEMO.engine.model_dump() | {"options": options}), GPU, PLACE))
+    assert (found["enforce-eager"], found["dtype"], found["max-num-seqs"]) == (TRUE, "bfloat16", "2")
+    assert "enable-prefix-caching" not in found

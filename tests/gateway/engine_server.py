@@ -1,0 +1,146 @@
+"""An engine's server as a gateway sees it: real HTTP on loopback, with scripted behaviour instead of a model."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+WORDS = ("A ", "red ", "circle.")
+VISION_TOKENS, TEXT_TOKENS = 16, 30
+# The first chunk of a stream has the role and no text; the last of these has the finish reason.
+CONTENT_CHUNKS = 1 + len(WORDS)
+
+Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Engine:
+    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so."""
+
+    behaves: Behaviour
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    parked: asyncio.Event = field(default_factory=asyncio.Event)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def park(self) -> None:
+        self.parked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.hung_up.set()
+            raise
+
+
+def usage(output_tokens: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": VISION_TOKENS + TEXT_TOKENS,
+        "completion_tokens": output_tokens,
+        "total_tokens": VISION_TOKENS + TEXT_TOKENS + output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 4, "multimodal_tokens": {"image": VISION_TOKENS}},
+    }
+
+
+def whole() -> dict[str, Any]:
+    """A complete answer, with fields of the engine's own."""
+    message = {"role": "assistant", "content": "".join(WORDS), "reasoning": None, "annotations": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "token_ids": None}
+    return _envelope("chat.completion", [choice], usage(len(WORDS)))
+
+
+def chunks() -> list[dict[str, Any]]:
+    """The same as a stream: `CONTENT_CHUNKS`, then one with the usage."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in WORDS)]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None, "token_ids": None} for delta in deltas]
+    choices[-1] |= {"finish_reason": "stop"}
+    content = [_envelope("chat.completion.chunk", [choice], usage(i)) for i, choice in enumerate(choices)]
+    return [*content, _envelope("chat.completion.chunk", [], usage(len(WORDS)))]
+
+
+def _envelope(kind: str, choices: list[Any], counted: dict[str, Any]) -> dict[str, Any]:
+    own = {"prompt_logprobs": None, "kv_transfer_params": {"block": 7}}
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "m", "choices": choices, "usage": counted, **own}
+
+
+async def answers(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+    """As it should."""
+    if not asked.get("stream"):
+        return web.json_response(whole())
+    response = await _stream(request, len(chunks()))
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+def parks_after(sent: int) -> Behaviour:
+    """Sends so many chunks, then works on for ever."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        response = await _stream(request, sent) if sent else web.StreamResponse()
+        await engine.park()
+        return response
+
+    return behave
+
+
+def dies_after(sent: int) -> Behaviour:
+    """Sends so many chunks, then its process is gone."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        response = await _stream(request, sent) if sent else web.StreamResponse()
+        assert request.transport
+        request.transport.close()
+        return response
+
+    return behave
+
+
+def sends(body: bytes) -> Behaviour:
+    """Sends a 200 with just these bytes."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    return behave
+
+
+def refuses(status: int, message: str) -> Behaviour:
+    """Answers with an error in vLLM's shape."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"error": {"message": message, "type": "BadRequestError"}}, status=status)
+
+    return behave
+
+
+async def _stream(request: web.Request, sent: int) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Engine": "secret"})
+    await response.prepare(request)
+    for chunk in chunks()[:sent]:
+        await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+    return response
+
+
+@asynccontextmanager
+async def running_engine() -> AsyncIterator[Engine]:
+    """An engine that answers, until a test gives it another behaviour."""
+    engine = Engine(answers)
+
+    async def chat(request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        engine.asked.append(asked)
+        engine.headers.append({name.lower(): value for name, value in request.headers.items()})
+        return await engine.behaves(engine, request, asked)
+
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    engine.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield engine
+    await runner.cleanup()

@@ -1,0 +1,83 @@
+from contextlib import nullcontext
+from typing import Any
+
+import orjson
+import pytest
+
+from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_body
+from deployments.gateway.media import Picture
+from deployments.gateway.route import Replica
+from tests.gateway.engine_server import chunks, running_engine, sends
+from tests.gateway.house import CARD
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+TEXT = {"type": "text", "text": "What is this?"}
+DATA = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
+
+
+def sent(**fields: Any) -> dict[str, Any]:
+    return orjson.loads(engine_body(DATA | fields, CARD, [], 64))
+
+
+def test_each_image_is_replaced_by_its_picture():
+    """In order, through all messages; the engine sees data URLs and nothing to fetch."""
+    messages = [{"role": "user", "content": [TEXT, IMAGE]}, {"role": "user", "content": [IMAGE]}]
+    pictures = [Picture(f"data:image/png;base64,{name}", "sha", 28, 28, 1) for name in ("AAAA", "BBBB")]
+    body = engine_body({"messages": messages}, CARD, pictures, 64)
+    first, second = orjson.loads(body)["messages"]
+    assert first["content"] == [TEXT, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    assert second["content"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,BBBB"}}]
+    assert b"example.org" not in body
+
+
+def test_what_is_ours_to_decide_is_not_passed_on():
+    """The output is always bounded by what the hold paid for."""
+    body = sent(user="ann", metadata={"a": "b"}, store=False, max_completion_tokens=10**6, seed=7)
+    assert body == {"model": "demo-qwen2-vl", "messages": DATA["messages"], "max_tokens": 64, "seed": 7}
+
+
+def test_a_stream_is_always_asked_for_its_usage():
+    """In every chunk, whatever the client wants to see of it: a broken-off answer must be priced."""
+    body = sent(stream=True, stream_options={"include_usage": False})
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+
+
+CHUNKS = b'data: {"choices": []}\n\n' * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "complete"),
+    [
+        (CHUNKS + b"data: [DONE]\n\n", True),
+        (CHUNKS + b"", False),  # no [DONE]
+        (CHUNKS + b"data: [DO", False),
+        (CHUNKS + b'data: {"error": {}}\n\n', False),
+        (CHUNKS + b"data: {\n\n", False),
+    ],
+)
+async def test_a_stream_is_complete_with_its_mark(body: bytes, complete: bool):
+    """Whatever ends otherwise broke off; the chunks before are relayed."""
+    async with running_engine() as engine:
+        engine.behaves, engines, seen = sends(body), Engines(), []
+        async with engines.ask(Replica("r", engine.url, "token"), "id", b"{}", 2048) as answer:
+            with nullcontext() if complete else pytest.raises(EngineBrokeOff):
+                async for chunk in answer.chunks():
+                    seen.append(chunk)  # noqa: PERF401  # those before the failure count
+        await engines.close()
+    assert seen == [{"choices": []}] * 2
+
+
+async def test_events_may_be_cut_anywhere():
+    """A stream read in pieces gives the same chunks as one read at once."""
+
+    class Content:
+        async def iter_any(self):
+            data = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks()) + b"data: [DONE]\n\n"
+            for byte in data:
+                yield bytes([byte])
+
+    class Response:
+        content = Content()
+
+    assert [chunk async for chunk in EngineAnswer(Response()).chunks()] == chunks()

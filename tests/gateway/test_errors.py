@@ -1,0 +1,87 @@
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from deployments.gateway.app import NotReady
+from deployments.gateway.engine import ImageRefused
+from deployments.gateway.errors import (
+    BadImage,
+    BadRequest,
+    ContextTooLong,
+    EngineFailed,
+    GatewayError,
+    InvalidKey,
+    LedgerUnavailable,
+    MethodNotAllowed,
+    ModelNotFound,
+    ModelWarming,
+    NotAllowed,
+    NotFound,
+    OutOfCredit,
+    Overloaded,
+    TooLarge,
+)
+
+INVALID = "invalid_request_error"
+NOT_RETRIED = {b"x-should-retry": b"false"}
+# OpenAI's SDKs give up on a longer Retry-After.
+RETRY_AFTER_S_MAX = 120
+
+TABLE = [
+    (BadRequest("No.", param="n"), 400, INVALID, None, {}),
+    (BadImage("image_too_large", "No."), 400, INVALID, "image_too_large", {}),
+    (ImageRefused("No.", code="image_parse_error"), 400, INVALID, "image_parse_error", {}),
+    (ContextTooLong(2048), 400, INVALID, "context_length_exceeded", {}),
+    (InvalidKey(), 401, INVALID, "invalid_api_key", {}),
+    (NotAllowed("manage"), 403, "permission_error", "scope_not_allowed", {}),
+    (NotFound(), 404, INVALID, None, {}),
+    (ModelNotFound(), 404, INVALID, "model_not_found", {}),
+    (MethodNotAllowed("GET"), 405, INVALID, None, {b"allow": b"GET"}),
+    (TooLarge(9), 413, INVALID, "request_too_large", {}),
+    (OutOfCredit(), 429, "insufficient_quota", "credit_balance_exhausted", NOT_RETRIED),
+    (EngineFailed(), 500, "server_error", "server_error", {}),
+    (ModelWarming(), 503, "server_error", "model_warming", {b"retry-after": b"5"}),
+    (Overloaded(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
+    (LedgerUnavailable(), 503, "server_error", "ledger_unavailable", {b"retry-after": b"1"}),
+    (NotReady(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
+]
+
+
+def leaves(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    below = error.__subclasses__()
+    if not below:
+        yield error
+    for kind in below:
+        yield from leaves(kind)
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "code", "headers"), TABLE, ids=lambda value: type(value).__name__)
+def test_each_error_has_its_status_type_code_and_headers(
+    error: GatewayError, status: int, kind: str, code: str | None, headers: dict[bytes, bytes]
+):
+    """What a client decides by is the same for every request that fails in one way."""
+    assert (error.status, error.type, error.code) == (status, kind, code)
+    assert dict(error.headers()) == headers
+
+
+def test_the_table_is_the_tree():
+    """Every error that can be raised is in the table above."""
+    assert set(leaves(GatewayError)) <= {type(error) for error, *_ in TABLE}
+
+
+@pytest.mark.parametrize("error", [error for error, *_ in TABLE], ids=lambda error: type(error).__name__)
+def test_a_body_always_has_all_four_fields(error: GatewayError):
+    """OpenAI's clients read message, type, param and code; what does not apply is null."""
+    body = orjson.loads(error.encoded())
+    assert list(body) == ["error"]
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"].endswith((".", "'."))
+
+
+@pytest.mark.parametrize(
+    "error", [error for error, *_ in TABLE if error.status == 503], ids=lambda error: str(error.code)
+)
+def test_a_503_says_when_to_come_back(error: GatewayError):
+    """Within the time that OpenAI's SDKs are willing to wait."""
+    assert 0 < int(dict(error.headers())[b"retry-after"]) <= RETRY_AFTER_S_MAX

@@ -1,0 +1,238 @@
+"""Who pays what, however a request ends: `docs/money.md`, read from the ledger afterwards."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from accounting.command import Outcome
+from deployments.gateway.life import ChatLimits
+from tests.gateway.client import Client
+from tests.gateway.engine_server import (
+    CONTENT_CHUNKS,
+    VISION_TOKENS,
+    WORDS,
+    Behaviour,
+    answers,
+    dies_after,
+    parks_after,
+    refuses,
+    sends,
+)
+from tests.gateway.house import House, charge_nano, question, running_house
+
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+COMPLETE_NANO = charge_nano(len(WORDS))
+
+
+async def test_a_whole_answer_is_charged(house: House):
+    """The answer is OpenAI's shape with the price in it; the ledger has posted exactly that."""
+    client = await house.ask(question())
+    assert client.status == 200
+    assert client.json["choices"][0]["message"] == {"role": "assistant", "content": "A red circle."}
+    assert client.json["usage"]["cost_details"]["charged_nano"] == COMPLETE_NANO
+    assert client.headers["x-vlm-price-nanousd"] == str(COMPLETE_NANO)
+    (row,) = await house.usage()
+    assert (row["outcome"], row["charged_nano"], row["images"]) == (Outcome.COMPLETE, COMPLETE_NANO, 1)
+    assert (row["vision_tokens"], row["output_tokens"], row["replica_id"]) == (VISION_TOKENS, len(WORDS), "replica-1")
+
+
+async def test_a_stream_is_relayed_and_charged(house: House):
+    """Every chunk with `usage: null`, one with the usage and no choices, then [DONE]."""
+    client = await house.ask(question(**STREAM))
+    *content, last, done = client.events
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in content) == "A red circle."
+    assert [event["usage"] for event in content] == [None] * CONTENT_CHUNKS
+    assert (last["choices"], done) == ([], "[DONE]")
+    (row,) = await house.usage()
+    assert (row["outcome"], row["charged_nano"]) == (Outcome.COMPLETE, COMPLETE_NANO)
+
+
+async def test_a_stream_costs_what_a_whole_answer_costs(house: House):
+    """Usage and price are equal, field by field."""
+    plain, stream = await house.ask(question()), await house.ask(question(**STREAM))
+    assert stream.events[-2]["usage"] == plain.json["usage"]
+    first, second = await house.usage()
+    same = first.keys() - {"request_id"}
+    assert {name: first[name] for name in same} == {name: second[name] for name in same}
+
+
+async def test_a_stream_without_the_usage_is_charged_all_the_same(house: House):
+    """The client decides what it is told, not what it pays."""
+    client = await house.ask(question(stream=True))
+    assert len(client.events) == CONTENT_CHUNKS + 1
+    (row,) = await house.usage()
+    assert row["charged_nano"] == COMPLETE_NANO
+
+
+@pytest.mark.parametrize(
+    ("seen", "charged_nano", "outcome"),
+    [
+        (0, 0, Outcome.CLIENT_LEFT_EARLY),
+        (1, 0, Outcome.CLIENT_LEFT_EARLY),  # the role, no output
+        *((1 + n, charge_nano(n), Outcome.CLIENT_LEFT) for n in range(1, 1 + len(WORDS))),
+    ],
+)
+async def test_a_client_that_leaves_pays_for_what_it_saw(house: House, seen: int, charged_nano: int, outcome: Outcome):
+    """Nothing if it saw no output; else the image in full and the output so far. The engine stops working."""
+    house.engine.behaves = parks_after(seen)
+    client = Client(question(**STREAM), house.key)
+    client.stays_for = seen or None
+    asking = asyncio.create_task(client.ask(house.app))
+    await house.engine.parked.wait()
+    if not seen:
+        client.leave()
+    await asking
+    await house.engine.hung_up.wait()
+    assert not client.complete
+    assert house.router.held == 0
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (charged_nano, outcome)
+
+
+async def test_leaving_a_whole_answer_is_free(house: House):
+    """The client saw nothing of it."""
+    house.engine.behaves = parks_after(0)
+    client = Client(question(), house.key)
+    asking = asyncio.create_task(client.ask(house.app))
+    await house.engine.parked.wait()
+    client.leave()
+    await asking
+    await house.engine.hung_up.wait()
+    assert client.sent == []
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.CLIENT_LEFT_EARLY)
+
+
+async def test_a_request_that_the_server_cancels_is_settled(house: House):
+    """Serve cancels the request's own task on a disconnect: the money is not that task's to lose."""
+    house.engine.behaves = parks_after(CONTENT_CHUNKS)
+    client = Client(question(**STREAM), house.key)
+    asking = asyncio.create_task(client.ask(house.app))
+    await client.has(CONTENT_CHUNKS)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (COMPLETE_NANO, Outcome.CLIENT_LEFT)
+
+
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("behaves", "status", "code", "outcome"),
+    [
+        (dies_after(0), 500, "server_error", Outcome.ENGINE_FAILED),
+        (refuses(500, "out of memory"), 500, "server_error", Outcome.ENGINE_FAILED),
+        (refuses(401, "Unauthorized"), 500, "server_error", Outcome.ENGINE_FAILED),
+        (refuses(400, "This model's maximum context length is 2048"), 400, "context_length_exceeded", Outcome.REFUSED),
+        (refuses(400, "bad grammar: SECRET"), 400, None, Outcome.REFUSED),
+        (refuses(400, "Failed to load image: SECRET"), 400, "image_parse_error", Outcome.REFUSED),
+        (sends(b"data: not JSON: SECRET\n\n"), 500, "server_error", Outcome.ENGINE_FAILED),
+    ],
+)
+async def test_a_failure_before_the_first_byte_is_free(
+    house: House, behaves: Behaviour, status: int, code: str | None, outcome: Outcome, fields: dict[str, object]
+):
+    """It has its true status, streamed or not, and the engine's own words stay with us."""
+    house.engine.behaves = behaves
+    client = await house.ask(question(**fields))
+    assert (client.status, client.error["code"]) == (status, code)
+    assert b"SECRET" not in client.body
+    assert house.metrics.outcomes == [outcome]
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, outcome)
+
+
+@pytest.mark.parametrize("sent", range(1, 1 + CONTENT_CHUNKS))
+async def test_a_failure_in_mid_stream_is_free(house: House, sent: int):
+    """What came stays, then one event tells the failure in both habits, and there is no [DONE]."""
+    house.engine.behaves = dies_after(sent)
+    client = await house.ask(question(**STREAM))
+    *content, failure = client.events
+    assert client.status == 200
+    assert client.complete
+    assert len(content) == sent
+    assert failure["choices"] == [{"index": 0, "delta": {}, "finish_reason": "error"}]
+    assert failure["error"]["code"] == "server_error"
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.ENGINE_FAILED)
+
+
+async def test_an_error_event_of_the_engine_is_a_failure(house: House):
+    """Its words are not passed on."""
+    house.engine.behaves = sends(b'data: {"error": {"message": "SECRET"}}\n\n')
+    client = await house.ask(question(**STREAM))
+    assert (client.status, client.error["code"]) == (500, "server_error")
+    assert b"SECRET" not in client.body
+
+
+async def test_a_stream_that_ends_without_usage_is_a_failure(house: House):
+    """An answer whose work is unknown is not charged, so it is not called complete either."""
+    house.engine.behaves = sends(b"data: [DONE]\n\n")
+    client = await house.ask(question(**STREAM))
+    assert (client.status, client.error["code"]) == (500, "server_error")
+    (row,) = await house.usage()
+    assert row["charged_nano"] == 0
+
+
+async def test_an_engine_that_does_not_listen_is_starting(house: House):
+    """Its supervisor restarts it: the caller comes back in some seconds."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        house.router.url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        client = await house.ask(question())
+    assert (client.status, client.error["code"]) == (503, "model_warming")
+    assert 0 < int(client.headers["retry-after"]) <= 120
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.NO_REPLICA)
+
+
+async def test_an_engine_that_never_answers_is_left_at_the_clients_deadline(house: House):
+    """OpenAI's SDK tells how long it will wait; nobody works longer than that."""
+    house.engine.behaves = parks_after(0)
+    client = await house.ask(question(), x_stainless_read_timeout="0.2")
+    await house.engine.hung_up.wait()
+    assert (client.status, client.error["code"]) == (503, "overloaded")
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.TIMED_OUT)
+
+
+async def test_a_stream_is_cut_at_the_operators_deadline(tmp_path: Path):
+    """In mid-stream it is told as an event, and free."""
+    async with running_house(tmp_path, limits=ChatLimits(deadline_s=0.3)) as house:
+        house.engine.behaves = parks_after(2)
+        client = await house.ask(question(**STREAM))
+        assert client.events[-1]["error"]["type"] == "server_error"
+        (row,) = await house.usage()
+        assert (row["charged_nano"], row["outcome"]) == (0, Outcome.TIMED_OUT)
+
+
+async def test_without_credit_the_engine_is_not_asked(tmp_path: Path):
+    """A refusal that no retry can help says so, else OpenAI's SDK would send it three times."""
+    async with running_house(tmp_path, grant_nano=COMPLETE_NANO) as house:  # the hold asks for all the output allowed
+        client = await house.ask(question())
+        assert (client.status, client.error["type"]) == (429, "insufficient_quota")
+        assert client.headers["x-should-retry"] == "false"
+        assert house.engine.asked == []
+        assert await house.usage() == []
+
+
+async def test_the_engine_gets_the_request_built_anew(house: House):
+    """Our decisions, the replica's token and our request id; nothing of the caller's identity."""
+    client = await house.ask(question(user="ann", metadata={"a": "b"}, temperature=0, max_tokens=9, **STREAM))
+    (asked,), (headers,) = house.engine.asked, house.engine.headers
+    assert asked.keys() == {"model", "messages", "max_tokens", "temperature", "stream", "stream_options"}
+    assert (asked["model"], asked["max_tokens"], asked["temperature"]) == ("demo-qwen2-vl", 9, 0)
+    assert headers["authorization"] == "Bearer engine-token"
+    assert headers["x-request-id"] == client.headers["x-vlm-request-id"]
+    assert house.key not in str(headers)
+
+
+async def test_many_requests_at_once_are_each_charged_once(house: House):
+    """Forty questions, every third of them streamed: forty rows, and their sum."""
+    house.engine.behaves = answers
+    await asyncio.gather(*(house.ask(question(**(STREAM if i % 3 else {}))) for i in range(40)))
+    rows = await house.usage()
+    assert [row["charged_nano"] for row in rows] == [COMPLETE_NANO] * 40
+    assert len({row["request_id"] for row in rows}) == 40

@@ -1,0 +1,187 @@
+import asyncio
+import io
+import struct
+import zlib
+from typing import Any
+
+import pybase64
+import pytest
+from PIL import Image
+
+from catalog import ModelCard, load_catalog
+from deployments.gateway.errors import BadImage, BadRequest
+from deployments.gateway.fetch import Fetcher, FetchLimits
+from deployments.gateway.media import Media, Picture
+from deployments.gateway.request import ChatRequest
+
+DEMO = load_catalog().find("demo-qwen2-vl")
+# As Qwen2-VL is served outside of the demo: 4 to 16,384 vision tokens an image.
+WIDE = DEMO.model_copy(update={"vision": DEMO.vision.model_copy(update={"pixels_min": 3136, "pixels_max": 12_845_056})})
+PARAM = "messages[0].content[0].image_url"
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+
+
+def image(width: int = 112, height: int = 112, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert(mode).save(out, kind)
+    return out.getvalue()
+
+
+def bomb() -> bytes:
+    """A valid PNG of 20,000 x 20,000 pixels in some kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((20_000 // 8 + 1) * 20_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def data_url(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{pybase64.b64encode_as_string(data)}"
+
+
+def chat(*urls: str, detail: str = "auto") -> ChatRequest:
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url, "detail": detail}} for url in urls]
+    return ChatRequest(model="demo", messages=[{"role": "user", "content": parts}])
+
+
+async def load(*urls: str, card: ModelCard = DEMO, detail: str = "auto") -> list[Picture]:
+    # No URL of these tests is fetched: the fetcher has no time.
+    return await Media(Fetcher(FetchLimits(timeout_s=0))).load(chat(*urls, detail=detail), card)
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    with Image.open(io.BytesIO(pybase64.b64decode(picture.data_url.partition(",")[2]))) as opened:
+        return opened.size
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "1"])
+async def test_an_image_is_measured_and_passed_on_as_it_is(kind: str, mode: str):
+    """What needs no shrinking reaches the engine byte for byte."""
+    url = data_url(image(120, 100, kind, mode), f"image/{kind.lower()}")
+    (picture,) = await load(url)
+    assert (picture.width_px, picture.height_px) == (120, 100)
+    assert picture.vision_tokens == 16  # 4 x 4 of 28 px: the demo sees 12,544 pixels of every image
+    assert picture.data_url == url
+
+
+async def test_the_same_image_has_the_same_hash():
+    """The hash is of the bytes, so it does not depend on how they were labelled."""
+    first, second, third = await load(data_url(image()), data_url(image(), "image/jpeg"), data_url(image(113)))
+    assert first.sha256 == second.sha256 != third.sha256
+
+
+PNG = image()
+FAULTS = {
+    "not base64": ("data:image/png;base64,&&&&", "invalid_base64_image"),
+    "base64 without its end": ("data:image/png;base64,QUJDR", "invalid_base64_image"),
+    "nothing": ("data:image/png;base64,", "empty_image_file"),
+    "no comma": ("data:image/png;base64", "invalid_image_url"),
+    "no base64": ("data:image/png,abc", "invalid_image_url"),
+    "a PDF": (data_url(b"%PDF-1.7", "application/pdf"), "unsupported_image_media_type"),
+    "no media type": (data_url(PNG, ""), "unsupported_image_media_type"),
+    "text": (data_url(b"hello"), "invalid_image_format"),
+    "a BMP": (data_url(image(kind="BMP"), "image/bmp"), "invalid_image_format"),
+    "SVG": (data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"), "invalid_image_format"),
+    "a PNG's first bytes": (data_url(PNG[:20]), "invalid_image_format"),
+    "half a PNG": (data_url(PNG[: len(PNG) // 2]), "image_parse_error"),
+    "half a JPEG": (data_url(image(kind="JPEG")[:-400]), "image_parse_error"),
+    "half a WebP": (data_url(image(kind="WEBP")[:-100]), "invalid_image_format"),
+    "half a GIF": (data_url(image(kind="GIF")[:-600]), "image_parse_error"),
+    "a ribbon": (data_url(image(2010, 10)), "invalid_image"),
+}
+
+
+@pytest.mark.parametrize(("url", "code"), FAULTS.values(), ids=FAULTS)
+async def test_a_bad_image_is_refused_by_its_place(url: str, code: str):
+    """The code is OpenAI's, the param is the image's path, and the second image is found like the first."""
+    with pytest.raises(BadImage) as refused:
+        await load(data_url(PNG), url)
+    assert refused.value.code == code
+    assert refused.value.param == "messages[0].content[1].image_url"
+
+
+async def test_an_image_is_bounded_in_bytes():
+    """By the card's cap, to the byte."""
+    data = image()
+    for bytes_max, code in ((len(data), None), (len(data) - 1, "image_file_too_large")):
+        card = DEMO.model_copy(update={"limits": DEMO.limits.model_copy(update={"image_bytes_max": bytes_max})})
+        if code is None:
+            assert await load(data_url(data), card=card)
+        else:
+            with pytest.raises(BadImage) as refused:
+                await load(data_url(data), card=card)
+            assert refused.value.code == code
+
+
+async def test_a_decompression_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch):
+    """Some kilobytes that would become 400 megapixels are never decoded."""
+    data = bomb()
+    assert len(data) < 100_000
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(BadImage) as refused:
+        await load(data_url(data))
+    assert refused.value.code == "image_too_large"
+
+
+async def test_no_more_images_than_the_card_takes():
+    """The first one too many is named; none is loaded."""
+    urls = ["https://example.org/a.png"] * (DEMO.inputs.images_max + 1)
+    with pytest.raises(BadRequest, match="9 images") as refused:
+        await load(*urls)
+    assert refused.value.param == "messages[0].content[8].image_url"
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "detail", "size", "vision_tokens"),
+    [
+        (1280, 720, "auto", (1280, 720), 1196),  # 46 x 26, within one unit as it is
+        (1280, 720, "high", (1280, 720), 1196),
+        (1280, 720, "low", (672, 364), 312),  # 24 x 13, within 512 x 512 pixels
+        (2560, 1440, "auto", (1316, 728), 1222),  # 47 x 26, the most within 1,280
+        (2560, 1440, "high", (2560, 1440), 4641),  # 91 x 51
+        (512, 512, "low", (512, 512), 324),  # 18 x 18
+        (100, 50, "low", (100, 50), 8),  # 4 x 2: never enlarged here
+    ],
+)
+async def test_detail_decides_how_much_of_an_image_is_seen(
+    width: int, height: int, detail: str, size: tuple[int, int], vision_tokens: int
+):
+    """`low` and `auto` shrink to exactly the size that the model's processor would choose itself."""
+    (picture,) = await load(data_url(image(width, height)), card=WIDE, detail=detail)
+    assert size_of(picture) == size
+    assert picture.vision_tokens == vision_tokens
+
+
+@pytest.mark.parametrize("size", [(5000, 3000), (200, 4000), (1003, 1001), (3000, 20)])
+async def test_auto_stays_within_one_unit(size: tuple[int, int]):
+    """Whatever its shape, an image at `auto` is at most 1,280 vision tokens."""
+    (picture,) = await load(data_url(image(*size)), card=WIDE)
+    assert 0 < picture.vision_tokens <= 1280
+
+
+async def test_a_mislabelled_image_is_taken_for_what_it_is():
+    """The content decides, not the media type of the URL."""
+    (picture,) = await load(data_url(image(kind="JPEG"), "image/png"))
+    assert (picture.width_px, picture.vision_tokens) == (112, 16)
+
+
+async def test_a_fetched_image_reaches_the_engine_inline():
+    """The engine never sees a URL: what was fetched becomes a data URL of its true type."""
+    data = image(kind="JPEG")
+
+    async def site(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(data) + data)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(site, "127.0.0.1", 0) as server:
+        fetcher = Fetcher(FetchLimits(allowed_networks=("127.0.0.0/8",)))
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.png"
+        (picture,) = await Media(fetcher).load(chat(url), DEMO)
+        await fetcher.close()
+    assert picture.data_url == data_url(data, "image/jpeg")

@@ -1,0 +1,227 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from deployments.gateway.errors import BadRequest
+from deployments.gateway.request import OWN_FIELDS, ChatRequest, parse
+
+SECRET = "correct-horse-battery-staple " * 50
+USER = {"role": "user", "content": "What is this?"}
+TEXT = {"type": "text", "text": "What is this?"}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+def body(**fields: Any) -> bytes:
+    return orjson.dumps({"model": "demo", "messages": [USER]} | fields)
+
+
+def messages(*sent: Any) -> bytes:
+    return body(messages=sent)
+
+
+def parts(*sent: Any) -> bytes:
+    return messages({"role": "user", "content": sent})
+
+
+@pytest.mark.parametrize(
+    ("sent", "param", "says"),
+    [
+        (b"", None, "not valid JSON"),
+        (b'{"model": ', None, "not valid JSON"),
+        (b'{"model": "\xff"}', None, "not valid JSON"),
+        (b"[" * 100_000, None, "not valid JSON"),
+        (b"[]", None, "not a JSON object"),
+        (b'{"model": "demo"}', "messages", "is missing"),
+        (b'{"messages": []}', "model", "is missing"),
+        (body(messages=[]), "messages", "at least 1 item"),
+        (body(messages="hello"), "messages", "valid list"),
+        (body(temprature=1), "temprature", "There is no field 'temprature'"),
+        (body(temperature=2.1), "temperature", "less than or equal to 2"),
+        (body(top_p=0), "top_p", "greater than 0"),
+        (body(max_tokens=0), "max_tokens", "greater than 0"),
+        (body()[:-1] + b',"max_tokens":' + b"9" * 30 + b"}", "max_tokens", "integer"),
+        (body(n=2), "n", "should be 1"),
+        (body(store=True), "store", "should be False"),
+        (body(service_tier="flex"), "service_tier", "'auto' or 'default'"),
+        (body(stop=[1]), "stop[0]", "valid string"),
+        (body(tools=[1]), "tools[0]", "valid dictionary"),
+        (body(metadata={"team": 1}), "metadata.team", "valid string"),
+        (body(stream_options={"usage": True}), "stream_options.usage", "There is no field"),
+        (messages("hello"), "messages[0]", "valid dictionary"),
+        (messages({"content": "hello"}), "messages[0].role", "is missing"),
+        (messages({"role": "robot", "content": "hello"}), "messages[0].role", "not taken"),
+        (messages({"role": "user"}), "messages[0].content", "is missing"),
+        (messages({"role": "user", "content": None}), "messages[0].content", "valid"),
+        (messages({"role": "user", "content": []}), "messages[0].content", "valid"),
+        (messages(USER, {"role": "tool", "content": "4"}), "messages[1].tool_call_id", "is missing"),
+        (messages(USER | {"mood": "good"}), "messages[0].mood", "There is no field"),
+        (messages({"role": "system", "content": [IMAGE]}), "messages[0].content[0].type", "'text'"),
+        (
+            messages({"role": "assistant", "tool_calls": [TOOL_CALL | {"function": {"name": "look"}}]}),
+            "messages[0].tool_calls[0].function.arguments",
+            "is missing",
+        ),
+        (parts("hello"), "messages[0].content[0]", "valid dictionary"),
+        (parts({"type": "text"}), "messages[0].content[0].text", "is missing"),
+        (parts(TEXT, {"type": "input_audio"}), "messages[0].content[1].type", "not taken"),
+        (parts(TEXT, {"text": "hello"}), "messages[0].content[1].type", "is missing"),
+        (parts(TEXT, IMAGE | {"image_url": "https://x"}), "messages[0].content[1].image_url", "valid dictionary"),
+        (parts(TEXT, IMAGE | {"image_url": {}}), "messages[0].content[1].image_url.url", "is missing"),
+        (
+            parts(IMAGE | {"image_url": {"url": "https://x", "detail": "huge"}}),
+            "messages[0].content[0].image_url.detail",
+            "'auto', 'low' or 'high'",
+        ),
+    ],
+)
+def test_a_bad_body_is_refused_by_the_name_of_the_field(sent: bytes, param: str | None, says: str):
+    """The error names the field at fault by its path in the body, and says what it should be."""
+    with pytest.raises(BadRequest) as refused:
+        parse(sent)
+    assert refused.value.param == param
+    assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        SECRET.encode(),
+        orjson.dumps([SECRET]),
+        body(temperature=SECRET),
+        body(messages=SECRET),
+        body(n=SECRET),
+        body(metadata={"team": [SECRET]}),
+        body(frobnicate=SECRET),
+        messages(SECRET),
+        messages({"role": SECRET, "content": "hello"}),
+        messages({"role": "user", "content": {"text": SECRET}}),
+        messages(USER | {"mood": SECRET}),
+        parts(SECRET),
+        parts({"type": SECRET}),
+        parts(TEXT, IMAGE | {"image_url": SECRET}),
+        parts(TEXT, {"type": "image_url", "image_url": {"url": "https://x", "detail": SECRET}}),
+    ],
+)
+def test_no_error_repeats_a_value(sent: bytes):
+    """Whatever is wrong, not even a part of what the caller sent as a value comes back."""
+    with pytest.raises(BadRequest) as refused:
+        parse(sent)
+    assert "horse" not in refused.value.encoded().decode()
+
+
+@pytest.mark.parametrize("sent", [body(**{SECRET: 1}), body(metadata={SECRET: 1}), messages(USER | {SECRET: 1})])
+def test_an_overlong_name_is_cut(sent: bytes):
+    """A field's name is repeated so far as a name can be meant by it."""
+    with pytest.raises(BadRequest) as refused:
+        parse(sent)
+    assert SECRET not in refused.value.message
+    assert len(refused.value.message) < 300
+
+
+PASSED_ON = {
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "seed": 7,
+    "stop": ["\n"],
+    "logprobs": True,
+    "top_logprobs": 5,
+    "presence_penalty": -2,
+    "frequency_penalty": 2,
+    "logit_bias": {"42": -100},
+    "response_format": {"type": "json_object"},
+    "tools": [{"type": "function", "function": {"name": "look"}}],
+    "tool_choice": "auto",
+    "parallel_tool_calls": False,
+    "ignore_eos": True,
+    "min_tokens": 1,
+    "top_k": -1,
+    "min_p": 0.1,
+    "repetition_penalty": 1.1,
+    "stop_token_ids": [1, 2],
+    "skip_special_tokens": False,
+}
+OWN = {
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "max_completion_tokens": 9,
+    "max_tokens": 9,
+    "n": 1,
+    "user": "u_1",
+    "metadata": {"team": "blue"},
+    "store": False,
+    "service_tier": "auto",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), (PASSED_ON | OWN).items())
+def test_every_parameter_is_accepted(name: str, value: Any):
+    """A parameter that we know is taken as OpenAI's clients send it, or as null."""
+    assert getattr(parse(body(**{name: value})).request, name) is not None
+    if name not in ("stream", "n"):
+        assert getattr(parse(body(**{name: None})).request, name) is None
+
+
+def test_the_tables_above_are_complete():
+    """Every field of a request is either ours to decide or passed on."""
+    assert set(OWN) | {"model", "messages"} == OWN_FIELDS
+    assert set(PASSED_ON) == set(ChatRequest.model_fields) - OWN_FIELDS
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": [TEXT]},
+        {"role": "user", "name": "ann", "content": [TEXT, IMAGE]},
+        {"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]},
+        {"role": "assistant", "content": [TEXT, {"type": "refusal", "refusal": "No."}], "refusal": None},
+        {"role": "tool", "tool_call_id": "call_1", "content": "4"},
+    ],
+)
+def test_every_kind_of_message_is_accepted(message: dict[str, Any]):
+    """All of OpenAI's roles can be sent, in each form of content that we take."""
+    assert parse(messages(message)).data["messages"] == [message]
+
+
+def test_the_newer_name_of_the_output_limit_wins():
+    """`max_completion_tokens` replaced `max_tokens`."""
+    assert parse(body(max_tokens=5)).request.output_tokens_asked == 5
+    assert parse(body(max_tokens=5, max_completion_tokens=6)).request.output_tokens_asked == 6
+    assert parse(body()).request.output_tokens_asked is None
+
+
+def test_images_come_in_order_with_their_path():
+    """Images are counted through all messages; each knows where it stood."""
+    sent = messages({"role": "user", "content": [TEXT, IMAGE]}, USER, {"role": "user", "content": [IMAGE, IMAGE]})
+    assert [path for path, _ in parse(sent).request.images()] == [
+        "messages[0].content[1].image_url",
+        "messages[2].content[0].image_url",
+        "messages[2].content[1].image_url",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        messages({"role": "user", "content": "größer 🔴"}),
+        messages(
+            {"role": "system", "content": "größer "}, {"role": "user", "content": [{"type": "text", "text": "🔴"}]}
+        ),
+        messages({"role": "assistant", "content": [{"type": "refusal", "refusal": "größer 🔴"}]}),
+        messages(
+            {"role": "assistant", "tool_calls": [TOOL_CALL | {"function": {"name": "look", "arguments": "größer 🔴"}}]}
+        ),
+        body(tools=[{"type": "function", "function": {"name": "look", "description": "größer 🔴"}}]),
+    ],
+)
+def test_text_bytes_bound_the_text(sent: bytes):
+    """All text that becomes prompt is counted in UTF-8 bytes; no byte-level tokenizer makes more tokens of it."""
+    assert parse(sent).request.text_bytes() >= len("größer 🔴".encode())
+
+
+def test_an_image_is_no_text():
+    """A data URL costs vision tokens, not its length in base64."""
+    big = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
+    assert parse(parts(big)).request.text_bytes() < 100
