@@ -42,7 +42,7 @@ type: install
 	$(BIN)/mypy
 
 unit: install   ## tests without an engine
-	$(BIN)/pytest -m 'not engine'
+	$(BIN)/pytest --ignore=tests/e2e
 
 test: install engine-vllm check  ## everything, the real engine included; says how long it took
 	$(BIN)/pytest --durations=5

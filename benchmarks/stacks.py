@@ -34,10 +34,6 @@ HOST = "127.0.0.1"
 START_S_MAX = 300.0
 STOP_S = 30.0
 POLL_S = 0.25
-# What makes the engine the same everywhere: Ray gives every actor, and what an actor starts, one OpenMP thread, and the
-# lowest but four priority; a bare engine would have neither.
-SAME_THREADS = {"OMP_NUM_THREADS": "1"}
-SAME_PRIORITY = {"RAY_worker_niceness": "0"}
 # Away from those of a cluster that runs on this machine already.
 INGRESS_PORTS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "32000",
@@ -76,7 +72,7 @@ def bare(card: ModelCard) -> Iterator[Stack]:
         place = Place(HOST, _free_port(), secrets.token_urlsafe(32), _weights(card))
         launch = vllm(card, _engine(card), place)
         url = f"http://{HOST}:{place.port}"
-        with _running(list(launch.command), _inherited() | launch.environment | SAME_THREADS, folder) as process:
+        with _running(list(launch.command), _inherited() | launch.environment, folder) as process:
             _wait(lambda: _healthy(f"{url}/health"), process, folder)
             yield Stack("bare", url, place.token, process.pid)
 
@@ -151,7 +147,8 @@ def peer_config(card: ModelCard, engine: EngineEnvironment) -> dict[str, object]
         "model": card.served_name,
         "weights": str(_weights(card)),
         "engine": arguments,
-        "environment": {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "HF_HUB_OFFLINE": "1"},
+        "environment": {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "HF_HUB_OFFLINE": "1"}
+        | card.engine.environment,
         "gpus": int(engine.build == "gpu"),
     }
     return {
@@ -184,7 +181,7 @@ def _ray(
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     wrap_haproxy(folder / "haproxy")
     (folder / "token").write_text(secrets.token_hex(32), encoding="utf-8")
-    environment = cluster_environment(folder, [_free_port(), _free_port()]) | INGRESS_PORTS | SAME_PRIORITY | variables
+    environment = cluster_environment(folder, [_free_port(), _free_port()]) | INGRESS_PORTS | variables
     command = [python, "-m", "deployments.cluster", str(file)]
     with _running(command, _inherited() | environment, folder) as process:
         _wait(lambda: READY in _log(folder), process, folder)

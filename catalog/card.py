@@ -46,11 +46,14 @@ class Licence(_Data):
 
 
 class EngineChoice(_Data):
-    """The engine that serves the model. `options` are flags of its own server, added to those made from the card."""
+    """The engine that serves the model. `options` are flags of its own server, added to those made from the card, and
+    `environment` is variables of its process.
+    """
 
     name: Literal["vllm"]
     version: str
     options: dict[str, str | int | float | bool] = {}
+    environment: dict[str, str] = {}
     sequences_max: Positive = 64
 
 

@@ -23,7 +23,7 @@ from demo.generate import DIGITS_MAX, Example, draw_count, draw_name, draw_read,
 BATCH = 48
 LEARNING_RATE = 8e-4
 WARMUP_STEPS = 200
-UNLOCK_BELOW = 0.35
+UNLOCK_BELOW = 0.6
 IGNORED = -100  # torch's cross entropy skips this label
 
 

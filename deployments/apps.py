@@ -5,8 +5,9 @@ No `from __future__ import annotations`: Serve reads the builders' annotations t
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
@@ -30,6 +31,14 @@ HEALTH_EVERY_S = 2
 DRAIN_S = 660
 
 
+def _words(value: object) -> object:
+    """`serve run` hands every argument over as text: "a,b" is a list of two."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_words)]
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +60,7 @@ class Places(_Settings):
 
 
 class LedgerSettings(Places):
-    models: list[str]
+    models: Names
 
 
 class EngineSettings(Places):
@@ -61,11 +70,11 @@ class EngineSettings(Places):
 class GatewaySettings(Places):
     """`together: true` puts ledger and engines into the gateway's own application, for `serve run` without a file."""
 
-    models: list[str]
+    models: Names
     together: bool = False
     body_bytes_max: int = ChatLimits().body_bytes_max
     deadline_s: float = ChatLimits().deadline_s
-    fetch_networks_allowed: list[str] = []
+    fetch_networks_allowed: Names = []
 
 
 def ledger(settings: LedgerSettings) -> Application:

@@ -113,10 +113,12 @@ def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, st
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(ray_folder / "token"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray would make gateway and engine yield to everything else on the machine.
+        "RAY_worker_niceness": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1"),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(ray_folder / "haproxy"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(ray_folder / "haproxy.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(ray_folder / "haproxy-metrics.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(ray_folder / "ha.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(ray_folder / "metrics.sock"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
@@ -130,8 +132,8 @@ def _run(announce: Announce) -> int:
     state.mkdir(parents=True, exist_ok=True)
     with _only_launcher(state):
         _refuse_taken_port()
-        # Short: Ray's socket paths below it must stay under 108 bytes.
-        ray_folder = Path(tempfile.mkdtemp(prefix="vlmfleet-"))
+        # Short: socket paths below it must stay under Ray's 108 bytes and HAProxy's 97.
+        ray_folder = Path(tempfile.mkdtemp(prefix="vlm-"))
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             return _run_cluster(state, ray_folder, announce)

@@ -143,6 +143,9 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
 
 
 def _inherited() -> dict[str, str]:
-    """Our environment without what would change the engine's Python or join it to our Ray."""
-    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RAY_", "VLLM_")
+    """Our environment without what would change the engine's Python, join it to our Ray, or bind it to one thread.
+
+    Ray sets OMP_NUM_THREADS in its actors; an engine knows better, or its card says.
+    """
+    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS", "RAY_", "VLLM_")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

@@ -46,6 +46,7 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_KV_CACHE_GIB)
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
+    variables |= card.engine.environment
     return Launch((str(environment.python), "-m", SERVER_MODULE, *_arguments(flags)), variables)
 
 

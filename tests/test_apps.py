@@ -1,0 +1,60 @@
+"""The composition root: what `serve.yaml` and `serve run` may say, and what comes of it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from catalog import CardError
+from deployments import apps
+
+
+def test_the_packages_are_those_of_this_checkout():
+    """Generic names could be shadowed by another distribution's."""
+    assert Path(apps.__file__).parents[1] == Path(__file__).parents[1]
+
+
+def test_serve_yaml_names_builders_that_take_its_arguments():
+    """Every application of the file is built by this module, with arguments that its settings accept."""
+    settings = {"ledger": apps.LedgerSettings, "engine": apps.EngineSettings, "gateway": apps.GatewaySettings}
+    config = yaml.safe_load((apps.CHECKOUT / "serve.yaml").read_text())
+    for application in config["applications"]:
+        module, builder = application["import_path"].split(":")
+        assert module == "deployments.apps"
+        assert settings[builder](**application["args"]).model_dump()
+
+
+def test_each_models_application_has_the_name_that_the_gateway_looks_for():
+    """The gateway finds a model by its application's name."""
+    config = yaml.safe_load((apps.CHECKOUT / "serve.yaml").read_text())
+    names = {application["name"] for application in config["applications"]}
+    (gateway,) = (app for app in config["applications"] if app["name"] == "gateway")
+    for card in apps.GatewaySettings(**gateway["args"]).pick(gateway["args"]["models"]):
+        assert apps.engine_app_name(card) in names
+    assert apps.LEDGER_APP in names
+
+
+def test_serve_run_gives_lists_as_text():
+    """`models=a,b` on the command line is a list of two."""
+    assert apps.GatewaySettings(models="a,b").models == ["a", "b"]
+
+
+def test_a_misspelt_argument_is_refused():
+    """Serve itself would ignore it."""
+    with pytest.raises(ValidationError, match="modles"):
+        apps.LedgerSettings(modles=["demo"])
+
+
+def test_an_unknown_model_is_named_with_those_there_are():
+    """The message helps to correct it."""
+    with pytest.raises(CardError, match=r"'gpt-5'.*demo-qwen2-vl"):
+        apps.GatewaySettings(models=["gpt-5"]).pick(["gpt-5"])
+
+
+def test_a_cards_price_is_stored_whole():
+    """Version, amounts and the basis on which they were set."""
+    (card,) = apps.GatewaySettings(models=["demo"]).pick(["demo"])
+    price = apps.price_of(card)
+    assert (price.model, price.version, price.unit_nano, price.batch_unit_nano) == ("demo-qwen2-vl", 1, 10_000, 5_000)
+    assert "development key" in price.basis
