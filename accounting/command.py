@@ -77,6 +77,8 @@ class Hold:
     amount_nano: int
     body_sha: str
     expires_in_ms: int
+    user_id: str | None = None
+    metadata: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

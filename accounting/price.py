@@ -53,17 +53,15 @@ class Quote:
 
     @property
     def units(self) -> int:
-        return max(1, sum(self.image_units) + self.output_units)
+        return _units(self.image_units, self.output_units)
 
 
 def quote(price: Price, work: Work) -> Quote:
     """Price `work`. Pure and monotonic: less text and output never cost more, so a charge never exceeds its hold."""
     image_units = tuple(_image_units(tokens) for tokens in work.image_vision_tokens)
     output_units = _ceil(max(0, work.output_tokens - FREE_OUTPUT_TOKENS), UNIT_OUTPUT_TOKENS)
-    units = max(1, sum(image_units) + output_units)
-    amount = units * price.unit_nano
-    amount += work.text_tokens * price.text_token_nano + work.output_tokens * price.output_token_nano
-    return Quote(image_units, output_units, amount)
+    tokens_nano = work.text_tokens * price.text_token_nano + work.output_tokens * price.output_token_nano
+    return Quote(image_units, output_units, _units(image_units, output_units) * price.unit_nano + tokens_nano)
 
 
 def usd(amount_nano: int) -> str:
@@ -72,6 +70,10 @@ def usd(amount_nano: int) -> str:
     whole, rest = divmod(amount, NANO_USD)
     decimals = f"{rest:09}".rstrip("0")
     return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def _units(image_units: tuple[int, ...], output_units: int) -> int:
+    return max(1, sum(image_units) + output_units)
 
 
 def _image_units(vision_tokens: int) -> int:

@@ -43,6 +43,8 @@ CREATE TABLE hold (
   state TEXT NOT NULL CHECK (state IN ('open', 'posted', 'void')),
   why TEXT,                                             -- outcome of an ended hold: complete, client_left, engine_failed, ...
   body_sha TEXT NOT NULL,
+  user_id TEXT,                                         -- the caller's end user
+  metadata TEXT,                                        -- JSON, the caller's own
   created_at_ms INTEGER NOT NULL,
   expires_at_ms INTEGER NOT NULL,
   closed_at_ms INTEGER,
@@ -89,7 +91,7 @@ CREATE TRIGGER attempt_no_delete BEFORE DELETE ON attempt BEGIN SELECT RAISE(ABO
 
 -- One row a request that ended: who, what, how much.
 CREATE VIEW usage AS
-  SELECT hold.request_id, key_id, model, tier, price_version, units, images, text_tokens, vision_tokens, cached_tokens,
+  SELECT hold.request_id, key_id, user_id, metadata, model, tier, price_version, units, images, text_tokens, vision_tokens, cached_tokens,
          output_tokens, amount_nano AS hold_nano, coalesce(charged_nano, 0) AS charged_nano, ttft_ms, latency_ms,
          replica_id, finish, why AS outcome, created_at_ms, closed_at_ms
   FROM hold LEFT JOIN attempt USING (request_id, attempt) WHERE state <> 'open';

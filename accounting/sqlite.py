@@ -8,7 +8,7 @@ import fcntl
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, assert_never
 
@@ -29,6 +29,7 @@ class SqliteStore:
 
     def __init__(self, file: Path, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
+        self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _only_writer(file)
         # The writer calls from a pool thread, one call at a time.
@@ -61,9 +62,10 @@ class SqliteStore:
 
     def keys(self) -> list[KeyRecord]:
         """See `Store.keys`."""
-        rows = self._db.execute(
-            "SELECT id, sha256, org_id, project_id, name, scopes, expires_at_ms, revoked_at_ms FROM api_key"
-        )
+        with self._reader() as db:
+            rows = db.execute(
+                "SELECT id, sha256, org_id, project_id, name, scopes, expires_at_ms, revoked_at_ms FROM api_key"
+            ).fetchall()
         return [
             KeyRecord(key_id, sha256, org_id, project_id, name, tuple(json.loads(scopes)), expires_at_ms, revoked_at_ms)
             for key_id, sha256, org_id, project_id, name, scopes, expires_at_ms, revoked_at_ms in rows
@@ -71,13 +73,14 @@ class SqliteStore:
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
-        totals = self._db.execute(
-            "SELECT model, outcome, count(*), coalesce(sum(images), 0), coalesce(sum(vision_tokens), 0),"
-            " coalesce(sum(text_tokens), 0), coalesce(sum(output_tokens), 0), sum(charged_nano)"
-            " FROM usage GROUP BY model, outcome ORDER BY model, outcome"
-        )
-        holds = self._db.execute("SELECT count(*), coalesce(sum(amount_nano), 0) FROM hold WHERE state = 'open'")
-        holds_open, reserved_nano = holds.fetchone()
+        with self._reader() as db:
+            totals = db.execute(
+                "SELECT model, outcome, count(*), coalesce(sum(images), 0), coalesce(sum(vision_tokens), 0),"
+                " coalesce(sum(text_tokens), 0), coalesce(sum(output_tokens), 0), sum(charged_nano)"
+                " FROM usage GROUP BY model, outcome ORDER BY model, outcome"
+            ).fetchall()
+            holds = db.execute("SELECT count(*), coalesce(sum(amount_nano), 0) FROM hold WHERE state = 'open'")
+            holds_open, reserved_nano = holds.fetchone()
         return Snapshot(tuple(Total(*row) for row in totals), holds_open, reserved_nano)
 
     def close(self) -> None:
@@ -117,8 +120,8 @@ class SqliteStore:
         now_ms = self._now_ms()
         created = self._db.execute(
             "INSERT INTO hold (request_id, gateway_id, key_id, model, price_version, tier, units, parts, amount_nano,"
-            " state, body_sha, created_at_ms, expires_at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT DO NOTHING",
+            " state, body_sha, user_id, metadata, created_at_ms, expires_at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (
                 hold.request_id,
                 hold.gateway_id,
@@ -130,6 +133,8 @@ class SqliteStore:
                 json.dumps(hold.accounts),
                 hold.amount_nano,
                 hold.body_sha,
+                hold.user_id,
+                hold.metadata,
                 now_ms,
                 now_ms + hold.expires_in_ms,
             ),
@@ -281,6 +286,15 @@ class SqliteStore:
             case "open":
                 return Result.NOT_THE_CURRENT_ATTEMPT
         return Result.NO_SUCH_HOLD
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, for any thread: WAL lets it read while another writes."""
+        with (
+            _translated(self._file),
+            closing(sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=ro", uri=True)) as db,
+        ):
+            yield db
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

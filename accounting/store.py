@@ -36,7 +36,7 @@ class Snapshot:
 
 
 class Store(Protocol):
-    """A ledger on durable storage, used by one thread at a time."""
+    """A ledger on durable storage. `apply`, `sweep` and `close` are for one thread; the questions are for any."""
 
     def apply(self, commands: Sequence[Command]) -> list[Result]:
         """Carry out commands in order, in one durable transaction. A refused one leaves the others untouched.

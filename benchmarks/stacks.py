@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from deployments.engines.launch import Place
 from deployments.engines.vllm import CPU_KV_CACHE_GIB, vllm
 from deployments.guard import guarded
 from deployments.launch import DEMO_MODEL, READY, cluster_environment, serve_config, wrap_haproxy
+from deployments.port import free_port
 
 CHECKOUT = Path(__file__).parent.parent
 CARDS = Path(__file__).with_name("cards")
@@ -69,7 +69,7 @@ def bench_card() -> ModelCard:
 def bare(card: ModelCard) -> Iterator[Stack]:
     """The engine's own server, with the very command line that our replica uses."""
     with _scratch() as folder:
-        place = Place(HOST, _free_port(), secrets.token_urlsafe(32), _weights(card))
+        place = Place(HOST, free_port(HOST), secrets.token_urlsafe(32), _weights(card))
         launch = vllm(card, _engine(card), place)
         url = f"http://{HOST}:{place.port}"
         with _running(list(launch.command), _inherited() | launch.environment, folder) as process:
@@ -82,7 +82,7 @@ def vlmfleet(card: ModelCard) -> Iterator[Stack]:
     """`serve.yaml` as it is, with the benchmark's card and a ledger and key of its own."""
     with _scratch() as folder:
         text = (CHECKOUT / "serve.yaml").read_text(encoding="utf-8").replace(DEMO_MODEL, card.served_name)
-        port = _free_port()
+        port = free_port(HOST)
         variables = {"VLMFLEET_HOME": str(folder / "state"), "VLMFLEET_CARDS": str(CARDS)}
         with _ray(sys.executable, serve_config(text, port), variables, folder) as process:
             key = (folder / "state" / "key").read_text(encoding="utf-8").strip()
@@ -165,7 +165,7 @@ def peer_config(card: ModelCard, engine: EngineEnvironment) -> dict[str, object]
 def _peer(card: ModelCard, name: str, *, haproxy: bool) -> Iterator[Stack]:
     python = make_peer_environment()
     with _scratch() as folder:
-        port = _free_port()
+        port = free_port(HOST)
         config = serve_config(yaml.safe_dump(peer_config(card, _engine(card))), port)
         variables = {"RAY_SERVE_ENABLE_HA_PROXY": str(int(haproxy)), "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
         with _ray(str(python), config, variables, folder) as process:
@@ -181,7 +181,7 @@ def _ray(
     file.write_text(yaml.safe_dump(config), encoding="utf-8")
     wrap_haproxy(folder / "haproxy")
     (folder / "token").write_text(secrets.token_hex(32), encoding="utf-8")
-    environment = cluster_environment(folder, [_free_port(), _free_port()]) | INGRESS_PORTS | variables
+    environment = cluster_environment(folder, [free_port(HOST), free_port(HOST)]) | INGRESS_PORTS | variables
     command = [python, "-m", "deployments.cluster", str(file)]
     with _running(command, _inherited() | environment, folder) as process:
         _wait(lambda: READY in _log(folder), process, folder)
@@ -253,9 +253,3 @@ def _healthy(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -62,7 +62,6 @@ class Accelerators(_Data):
 
     kind: str
     count: Annotated[int, Field(ge=0)] = 1
-    memory_gib: Positive | None = None
 
     @model_validator(mode="after")
     def _cpu_has_none(self) -> Self:
@@ -181,7 +180,7 @@ class ModelCard(_Data):
     aliases: tuple[str, ...] = ()
     title: str
     about: str
-    released: str
+    released: Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
     source: Source
     licence: Licence
     engine: EngineChoice

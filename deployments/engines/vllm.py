@@ -15,7 +15,8 @@ CPU_KV_CACHE_GIB = 1
 
 def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
     """See `Launcher`. The token travels in the environment: command lines can be read by every user of the machine."""
-    flags: dict[str, str | int | float | bool] = {
+    # The card's options come first: they cannot undo what follows, the media lock least of all.
+    flags: dict[str, str | int | float | bool] = card.engine.options | {
         "model": str(place.weights),
         "served-model-name": card.served_name,
         "host": place.host,
@@ -31,12 +32,11 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         "generation-config": "vllm",
         "disable-uvicorn-access-log": True,
     }
-    if card.source.revision:
-        flags["revision"] = card.source.revision
+    if card.source.hub:
+        flags["revision"] = str(card.source.revision)
     if card.accelerators.count > 1:
         flags["tensor-parallel-size"] = card.accelerators.count
-    flags |= card.engine.options
-    variables = {
+    variables = card.engine.environment | {
         "VLLM_API_KEY": place.token,
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
@@ -46,7 +46,6 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_KV_CACHE_GIB)
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
-    variables |= card.engine.environment
     return Launch((str(environment.python), "-m", SERVER_MODULE, *_arguments(flags)), variables)
 
 

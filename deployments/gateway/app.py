@@ -8,11 +8,11 @@ from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
 from deployments.gateway.errors import (
     EngineFailed,
     GatewayError,
+    GatewayStarting,
     LedgerUnavailable,
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
-    Unavailable,
 )
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions
@@ -25,13 +25,6 @@ logger = logger_for(__name__)
 
 Handler = Callable[[Exchange], Awaitable[None]]
 MODEL_PATH = "/v1/models/"
-
-
-class NotReady(Unavailable):
-    """The gateway itself is starting."""
-
-    def __init__(self) -> None:
-        super().__init__("The gateway is starting. Try again after Retry-After.", code="overloaded")
 
 
 class GatewayApp:
@@ -107,7 +100,7 @@ class GatewayApp:
 
     async def _readyz(self, exchange: Exchange) -> None:
         if not self._keys.loaded:
-            raise NotReady
+            raise GatewayStarting
         await exchange.answer_json({"status": "ready"})
 
     async def _fleet_metrics(self, exchange: Exchange) -> None:

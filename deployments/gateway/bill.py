@@ -5,20 +5,26 @@ the request's own task.
 """
 
 import asyncio
+import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from accounting.command import Attempt, Hold, Outcome, Post, Result, Void
 from accounting.key import KeyRecord
 from accounting.price import Price, Quote, Work, quote
-from deployments.gateway.errors import LedgerUnavailable, OutOfCredit
+from deployments.gateway.errors import LedgerUnavailable, OutOfCredit, PriceUnavailable
 from deployments.ledger.client import LedgerClient
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
 
 HOLD_ACK_S = 2.0
 POST_ACK_S = 10.0
 # An open hold belongs to nobody this long after its request's deadline.
 EXPIRES_AFTER_DEADLINE_S = 30.0
 FIRST_ATTEMPT = 1
+AS_MEANT = frozenset({Result.POSTED, Result.ALREADY_POSTED, Result.VOIDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,15 @@ class Charge:
     amount_nano: int
     quote: Quote
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the key, and what the request says of its end user and of itself."""
+
+    key: KeyRecord
+    user: str | None = None
+    metadata: dict[str, str] | None = None
 
 
 class Bill:
@@ -71,9 +86,13 @@ class Bill:
         if result in (Result.CREATED, Result.EXISTS):
             return
         # There is no hold to end.
-        self.outcome = Outcome.NO_CREDIT if result is Result.NO_ROOM else Outcome.LEDGER_FAILED
-        if result is Result.NO_ROOM:
+        if result in (Result.NO_ROOM, Result.NO_SUCH_ACCOUNT):
+            self.outcome = Outcome.NO_CREDIT
             raise OutOfCredit
+        self.outcome = Outcome.LEDGER_FAILED
+        if result is Result.NO_SUCH_PRICE:
+            raise PriceUnavailable
+        logger.error("hold %s: %s", self.request_id, result)
         raise LedgerUnavailable
 
     def first_chunk(self) -> None:
@@ -115,7 +134,14 @@ class Bill:
         if self.outcome is not None:
             return None
         self.outcome = command.outcome
-        return self._ledger.submit(command)
+        acknowledged = self._ledger.submit(command)
+        acknowledged.add_done_callback(self._check_end)
+        return acknowledged
+
+    def _check_end(self, acknowledged: asyncio.Future[Result]) -> None:
+        """An end that the ledger did not take as meant is an operator's business: the answer may have gone free."""
+        if not acknowledged.cancelled() and acknowledged.result() not in AS_MEANT:
+            logger.error("unproven: request %s ended as %s: %s", self.request_id, self.outcome, acknowledged.result())
 
     def _attempt(self) -> Attempt:
         return Attempt(
@@ -139,25 +165,25 @@ class Books:
     gateway_id: str
     clock_s: Callable[[], float]
 
-    def open_bill(
-        self, request_id: str, key: KeyRecord, price: Price, work: Work, body_sha: str, deadline_s: float
-    ) -> Bill:
+    def open_bill(self, caller: Caller, price: Price, work: Work, body_sha: str, deadline_s: float) -> Bill:
         """Price the request and send its hold on the way. Raises `LedgerUnavailable` while there is no connection."""
         if not self.ledger.connected:
             raise LedgerUnavailable
         quoted = quote(price, work)
         hold = Hold(
-            request_id,
+            str(uuid.uuid4()),
             self.gateway_id,
-            key.id,
+            caller.key.id,
             price.model,
             price.version,
             tier="default",
             image_units=quoted.image_units,
             output_units=quoted.output_units,
-            accounts=(key.credit_account,),
+            accounts=(caller.key.credit_account,),
             amount_nano=quoted.amount_nano,
             body_sha=body_sha,
             expires_in_ms=round(1000 * (deadline_s + EXPIRES_AFTER_DEADLINE_S)),
+            user_id=caller.user,
+            metadata=None if caller.metadata is None else json.dumps(caller.metadata),
         )
         return Bill(self.ledger, hold, price, work, self.clock_s)

@@ -10,7 +10,7 @@ import orjson
 from catalog.card import ModelCard
 from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
 from deployments.gateway.media import Picture
-from deployments.gateway.request import OWN_FIELDS
+from deployments.gateway.request import OWN_FIELDS, Chat, encoded
 from deployments.gateway.route import Replica
 from deployments.log import logger_for
 
@@ -18,6 +18,7 @@ logger = logger_for(__name__)
 
 CHAT_PATH = "/v1/chat/completions"
 CONNECT_TIMEOUT_S = 5.0
+KEEP_ALIVE_S = 3.0
 EVENT_START = b"data: "
 EVENT_END = b"\n\n"
 DONE_MARK = b"[DONE]"
@@ -30,16 +31,19 @@ class EngineBrokeOff(Exception):
     """The engine's answer ended before it was complete."""
 
 
-def engine_body(data: dict[str, Any], card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> bytes:
-    """The request as the engine gets it, built anew: every image inline, the output bounded, usage always asked for."""
-    body = {name: value for name, value in data.items() if name not in OWN_FIELDS}
+def engine_body(chat: Chat, card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> bytes:
+    """The request as the engine gets it, built anew: every image inline, the output bounded, usage always asked for.
+
+    Raises `BadRequest` for JSON that is nested too deeply to be sent on.
+    """
+    body = {name: value for name, value in chat.data.items() if name not in OWN_FIELDS}
     body["model"] = card.served_name
-    body["messages"] = _with_pictures(data["messages"], pictures)
+    body["messages"] = _with_pictures(chat.data["messages"], pictures)
     body["max_tokens"] = output_tokens_max
-    if data.get("stream"):
+    if chat.request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    return orjson.dumps(body)
+    return encoded(body)
 
 
 class EngineAnswer:
@@ -123,7 +127,8 @@ class Engines:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                # vLLM closes a connection that was idle for 5 s: leave it before, or a request meets the closing.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 read_bufsize=2**18,
             )

@@ -11,7 +11,8 @@
       TooLarge                   413  the body
       OutOfCredit                429  not retried: waiting does not help
       EngineFailed               500  the engine broke off
-      Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded, LedgerUnavailable
+      Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
+                                      PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable
 
 No message repeats the caller's input, and none carries a stack trace.
 """
@@ -96,7 +97,7 @@ class NotFound(GatewayError):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("There is no such endpoint. See docs/api.md for those there are.")
+        super().__init__("There is no such endpoint. GET /v1/models and POST /v1/chat/completions are the main ones.")
 
 
 class ModelNotFound(GatewayError):
@@ -164,6 +165,20 @@ class ModelWarming(Unavailable):
 class Overloaded(Unavailable):
     def __init__(self) -> None:
         super().__init__("All of the model's replicas are busy. Try again after Retry-After.", code="overloaded")
+
+
+class PriceUnavailable(Unavailable):
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model has no price here, so it is not run. Ask the operator to publish one.", code="price_unavailable"
+        )
+
+
+class GatewayStarting(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("The gateway is starting. Try again after Retry-After.", code="overloaded")
 
 
 class LedgerUnavailable(Unavailable):

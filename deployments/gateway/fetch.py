@@ -120,7 +120,7 @@ class Fetcher:
             self._check_literal(url)
             async with self._open().get(url, allow_redirects=False) as response:
                 if response.status in REDIRECTS and "location" in response.headers:
-                    url = _checked(str(url.join(URL(response.headers["location"]))), param)
+                    url = _redirected(url, response.headers["location"])
                     continue
                 if response.status != 200:
                     raise _failed(param)
@@ -178,6 +178,14 @@ def _checked(url: str, param: str) -> URL:
             param=param,
         )
     return parsed
+
+
+def _redirected(url: URL, location: str) -> URL:
+    """Where a redirect leads. Raises `AddressRefused`, so that every fault of another's server is told the same."""
+    try:
+        return _checked(str(url.join(URL(location))), "")
+    except (ValueError, BadImage) as error:
+        raise AddressRefused(location) from error
 
 
 def _failed(param: str) -> BadImage:

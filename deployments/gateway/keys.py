@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from accounting.key import PREFIX, KeyRecord, Scope, sha256
-from accounting.store import StoreError
 from deployments.gateway.errors import InvalidKey, LedgerUnavailable, NotAllowed
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
@@ -49,6 +48,6 @@ async def keep_fresh(keys: Keys, ledger: LedgerClient) -> None:
     while True:
         try:
             keys.replace(await ledger.keys())
-        except StoreError as error:
-            logger.warning("key records not refreshed: %s", error)
+        except Exception as error:  # noqa: BLE001  # a refresh that ends for good would keep revoked keys working
+            logger.warning("key records not refreshed: %s: %s", type(error).__name__, error)
         await asyncio.sleep(REFRESH_EVERY_S)

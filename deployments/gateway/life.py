@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from accounting.price import Price, Work
 from catalog import Catalog, ModelCard
 from deployments.gateway import answer
 from deployments.gateway.asgi import ClientLeft, Exchange
-from deployments.gateway.bill import Bill, Books
+from deployments.gateway.bill import Bill, Books, Caller
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, ImageRefused, engine_body
 from deployments.gateway.errors import (
     BadImage,
@@ -35,8 +34,8 @@ from deployments.log import logger_for
 logger = logger_for(__name__)
 
 NO_SESSION = "text"
-# What a chat template may add to the text of a request, in tokens: roles, delimiters, a default system message.
-TEMPLATE_TOKENS_MAX = 256
+# What a chat template may add, in tokens: to each message a role and delimiters, before them a default system message.
+TEMPLATE_TOKENS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class ChatCompletions:
         async with (
             self._settled(admitted, exchange),
             exchange.while_connected(),
-            asyncio.timeout(admitted.deadline_s),
+            asyncio.timeout(admitted.deadline_s) as deadline,
             self._replica(admitted) as replica,
         ):
             await admitted.bill.durable()
@@ -98,9 +97,9 @@ class ChatCompletions:
                 replica, admitted.bill.request_id, admitted.body, admitted.card.context_tokens
             ) as engine_answer:
                 if admitted.chat.stream:
-                    await _relay_stream(engine_answer, admitted, exchange)
+                    await _relay_stream(engine_answer, admitted, exchange, deadline)
                 else:
-                    await _relay_whole(engine_answer, admitted, exchange)
+                    await _relay_whole(engine_answer, admitted, exchange, deadline)
 
     async def _admit(self, exchange: Exchange) -> Admitted:
         """Everything before the GPU: nothing is held until all of it is right."""
@@ -114,10 +113,15 @@ class ChatCompletions:
         pictures = await self._media.load(chat.request, card)
         work = bounded_work(chat.request, card, pictures)
         deadline_s = self._deadline_s(exchange, chat.request)
+        body = engine_body(chat, card, pictures, work.output_tokens)
+        # Last: from here on a hold may exist, and only `_settled` ends it.
         bill = self._books.open_bill(
-            str(uuid.uuid4()), key, self._prices[card.served_name], work, hashlib.sha256(raw).hexdigest(), deadline_s
+            Caller(key, chat.request.user, chat.request.metadata),
+            self._prices[card.served_name],
+            work,
+            hashlib.sha256(raw).hexdigest(),
+            deadline_s,
         )
-        body = engine_body(chat.data, card, pictures, work.output_tokens)
         return Admitted(card, bill, body, pictures, chat.request, deadline_s)
 
     def _deadline_s(self, exchange: Exchange, chat: ChatRequest) -> float:
@@ -179,7 +183,7 @@ def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) ->
     """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
     work = Work(
         tuple(picture.vision_tokens for picture in pictures),
-        text_tokens=chat.text_bytes() + TEMPLATE_TOKENS_MAX,
+        text_tokens=chat.text_bytes() + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
         output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
     )
     if work.vision_tokens + work.output_tokens > card.context_tokens:
@@ -199,18 +203,23 @@ def outcome_of(error: Exception) -> Outcome:
     return Outcome.ENGINE_FAILED
 
 
-async def _relay_whole(engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange) -> None:
+async def _relay_whole(
+    engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
+) -> None:
     bill = admitted.bill
     data = await engine_answer.whole()
     bill.first_chunk()
     bill.usage = answer.read_usage(data["usage"])
     bill.finish = data["choices"][0]["finish_reason"]
+    deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
     charge = await bill.post(Outcome.COMPLETE)
     price = (b"x-vlm-price-nanousd", str(charge.amount_nano).encode())
     await exchange.answer(200, answer.whole(data, bill, charge), [*_headers(bill), price])
 
 
-async def _relay_stream(engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange) -> None:
+async def _relay_stream(
+    engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
+) -> None:
     bill = admitted.bill
     last = None
     async for chunk in engine_answer.chunks():
@@ -224,8 +233,9 @@ async def _relay_stream(engine_answer: EngineAnswer, admitted: Admitted, exchang
         if not exchange.started:
             await exchange.start(200, b"text/event-stream; charset=utf-8", _headers(bill))
         await exchange.write(answer.chunk(chunk))
-    if last is None:
+    if last is None or not exchange.started:
         raise EngineBrokeOff
+    deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
     charge = await bill.post(Outcome.COMPLETE)
     options = admitted.chat.stream_options
     usage_event = answer.usage_chunk(last, bill, charge) if options and options.include_usage else b""

@@ -8,10 +8,13 @@ import asyncio
 import binascii
 import hashlib
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import pybase64
-from PIL import Image
+from PIL import Image, ImageOps
 
 from accounting.price import UNIT_VISION_TOKENS
 from catalog.card import ModelCard, Vision
@@ -30,6 +33,9 @@ DETAIL_PIXELS_MAX: dict[Detail, int | None] = {
     "high": None,
 }
 DATA_URL_START = "data:"
+DECODERS_MAX = 2
+
+T = TypeVar("T")
 
 # Our own cap is checked on the header, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -41,8 +47,6 @@ class Picture:
 
     data_url: str
     sha256: str
-    width_px: int
-    height_px: int
     vision_tokens: int
 
 
@@ -51,6 +55,8 @@ class Media:
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
+        # Few: each decoded image may take some hundred megabytes.
+        self._decoders = ThreadPoolExecutor(DECODERS_MAX, thread_name_prefix="decode")
 
     async def load(self, chat: ChatRequest, card: ModelCard) -> list[Picture]:
         """Every image of the request, in order. Raises `BadImage` or `BadRequest`, which name the part at fault."""
@@ -71,15 +77,18 @@ class Media:
             data, data_url = await self._fetcher.fetch(url, param), ""
         header = measure(data, card, param)
         if _looks_cut(data, header.format):
-            await asyncio.to_thread(check_decodes, data, param)
+            await self._decode(check_decodes, data, param)
         resized, shrink = target(card.vision, header.width_px, header.height_px, detail, param)
         if shrink:
-            data = await asyncio.to_thread(shrunk, data, resized, param)
+            data = await self._decode(shrunk, data, resized, param)
             header, data_url = replace(header, format="PNG"), ""
         if not data_url:
             data_url = f"data:{FORMATS[header.format]};base64,{pybase64.b64encode_as_string(data)}"
         digest = hashlib.sha256(data).hexdigest()
-        return Picture(data_url, digest, header.width_px, header.height_px, resized.vision_tokens)
+        return Picture(data_url, digest, resized.vision_tokens)
+
+    async def _decode(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +130,8 @@ def measure(data: bytes, card: ModelCard, param: str) -> Header:
         )
     try:
         with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
-            header = Header(str(image.format), *image.size)
+            # Some cameras put several pictures into one JPEG, which Pillow calls MPO; the first is the picture.
+            header = Header("JPEG" if image.format == "MPO" else str(image.format), *image.size)
     except (OSError, ValueError, SyntaxError) as error:
         # Pillow's readers raise all three for headers that make no sense.
         raise BadImage(
@@ -147,7 +157,8 @@ def target(vision: Vision, width_px: int, height_px: int, detail: Detail, param:
         if pixels_max is None or pixels_max >= vision.pixels_max:
             return by_itself, False
         at_detail = resize(vision.model_copy(update={"pixels_max": pixels_max}), width_px, height_px)
-        resize(vision, at_detail.width_px, at_detail.height_px)  # the engine's processor sees it in that shape
+        # The engine's processor sees it in that shape, and has the last word.
+        at_detail = resize(vision, at_detail.width_px, at_detail.height_px)
     except UnsupportedSize as error:
         raise BadImage("invalid_image", f"'{param}': {error}.", param=param) from error
     return at_detail, at_detail.vision_tokens < by_itself.vision_tokens
@@ -163,12 +174,19 @@ def check_decodes(data: bytes, param: str) -> None:
 
 
 def shrunk(data: bytes, resized: Resized, param: str) -> bytes:
-    """The image as a PNG of exactly the size that the model's processor would choose. Raises `BadImage`."""
+    """The image as a PNG of exactly the size that the model's processor would choose. Raises `BadImage`.
+
+    Turned upright and laid on white, as the engines do with what they get.
+    """
     check_decodes(data, param)
     with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
-        rgb = image.convert("RGB")
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+        turned = upright.size != image.size
+    white = Image.new("RGBA", upright.size, "white")
+    rgb = Image.alpha_composite(white, upright).convert("RGB")
+    size = (resized.height_px, resized.width_px) if turned else (resized.width_px, resized.height_px)
     out = io.BytesIO()
-    rgb.resize((resized.width_px, resized.height_px), Image.Resampling.BICUBIC).save(out, "PNG", compress_level=1)
+    rgb.resize(size, Image.Resampling.BICUBIC).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

@@ -49,7 +49,8 @@ def model_object(card: ModelCard) -> dict[str, Any]:
             "text_bytes": card.limits.text_bytes_max,
         },
         "aliases": sorted(card.names - {card.served_name}),
-        "licence": card.licence.name,
+        "licence": card.licence.model_dump(exclude_none=True),
+        "benchmarks": [benchmark.model_dump() for benchmark in card.benchmarks],
         "engine": f"{card.engine.name} {card.engine.version}",
     }
 

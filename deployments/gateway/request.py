@@ -13,6 +13,10 @@ from deployments.gateway.errors import BadRequest
 
 Detail = Literal["auto", "low", "high"]
 
+# Empty ones cost nothing in bytes, but the engine's template walks all of them.
+MESSAGES_MAX = 1000
+PARTS_MAX = 1000
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -48,7 +52,7 @@ class _Message(_Data):
 
 class UserMessage(_Message):
     role: Literal["user"]
-    content: str | Annotated[list[Part], Field(min_length=1)]
+    content: str | Annotated[list[Part], Field(min_length=1, max_length=PARTS_MAX)]
 
 
 class SystemMessage(_Message):
@@ -92,7 +96,7 @@ class ChatRequest(_Data):
     """A chat completion. The last group travels to the engine as it is, if the model's card lists it."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -140,9 +144,7 @@ class ChatRequest(_Data):
 
     def text_bytes(self) -> int:
         """UTF-8 bytes of all text that becomes prompt, an upper bound of its tokens for a byte-level tokenizer."""
-        return sum(_text_bytes(message) for message in self.messages) + len(
-            orjson.dumps([self.tools, self.response_format])
-        )
+        return sum(map(_text_bytes, self.messages)) + len(encoded([self.tools, self.response_format]))
 
 
 # Ours to decide; never passed on from the body.
@@ -163,6 +165,14 @@ OWN_FIELDS = frozenset(
 )
 
 _ADAPTER = TypeAdapter(ChatRequest)
+
+
+def encoded(data: Any) -> bytes:
+    """JSON to send on. Raises `BadRequest` for what orjson reads but does not write: some hundred levels of nesting."""
+    try:
+        return orjson.dumps(data, default=dict)
+    except orjson.JSONEncodeError as error:
+        raise BadRequest("The request is nested too deeply. Send flatter tools or schemas.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +238,7 @@ def _path(data: Any, location: tuple[int | str, ...]) -> str:
 def _text_bytes(message: Message) -> int:
     size = len((message.name or "").encode())
     if isinstance(message, AssistantMessage):
-        size += len(orjson.dumps([message.tool_calls, message.refusal], default=dict))
+        size += len(encoded([message.tool_calls, message.refusal]))
     if isinstance(message.content, str):
         return size + len(message.content.encode())
     for part in message.content or ():

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 from ray.exceptions import RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, RequestCancelledError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, ReplicaSelection
 
 from catalog.card import ModelCard
 from deployments.gateway.errors import ModelWarming, Overloaded
 
 LEASE = "lease"
+LEASE_END_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,12 @@ class ServeRouter:
             raise Overloaded if handle.running_replicas_populated() else ModelWarming from error
         except DeploymentUnavailableError as error:
             raise ModelWarming from error
-        lease = handle.dispatch(selection, request_id, deadline_s)
         try:
-            metadata = selection.replica_metadata
-            yield Replica(selection.replica_id, metadata["url"], metadata["token"])
+            async with _leased(handle, selection, request_id, deadline_s):
+                metadata = selection.replica_metadata
+                yield Replica(selection.replica_id, metadata["url"], metadata["token"])
         finally:
-            try:
-                lease.cancel()
-                # A replica that died meanwhile is told by its engine's connection; here it only means: no lease.
-                with suppress(RequestCancelledError, RayServeException, RayError):
-                    await lease
-            finally:
-                await reservation.__aexit__(None, None, None)
+            await reservation.__aexit__(None, None, None)
 
     def _handle(self, card: ModelCard) -> DeploymentHandle[Any]:
         if card.id not in self._handles:
@@ -80,3 +75,22 @@ class ServeRouter:
             except RayServeException as error:
                 raise ModelWarming from error
         return self._handles[card.id]
+
+
+@asynccontextmanager
+async def _leased(
+    handle: DeploymentHandle[Any], selection: ReplicaSelection, request_id: str, deadline_s: float
+) -> AsyncIterator[None]:
+    """Occupy the slot while the block runs. Raises `ModelWarming` if the replica has gone meanwhile."""
+    try:
+        lease = handle.dispatch(selection, request_id, deadline_s)
+    except (RayServeException, RayError) as error:
+        raise ModelWarming from error
+    try:
+        yield
+    finally:
+        lease.cancel()
+        # A replica that died is told by its engine's connection; here it only means: no lease any more.
+        with suppress(RequestCancelledError, RayServeException, RayError, TimeoutError):
+            async with asyncio.timeout(LEASE_END_S):
+                await lease

@@ -1,7 +1,7 @@
 """A gateway's connection to the ledger's writer. It owns every command until the writer has acknowledged it.
 
 So a settle outlives the request that caused it: a lost connection or a restarted writer only means that unacknowledged
-commands are sent again, in their order, which is harmless because every command is safe to repeat.
+commands are sent again, which is harmless because every command is safe to repeat.
 """
 
 import asyncio

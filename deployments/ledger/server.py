@@ -31,6 +31,7 @@ class LedgerServer:
 
     def __init__(self, store: Store, token: str) -> None:
         self.commits = GroupCommit(store)
+        self._store = store
         self._token = token
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -38,7 +39,10 @@ class LedgerServer:
 
     async def start(self, host: str) -> int:
         """Listen on a free port of `host` and return it."""
-        self._tasks = [asyncio.create_task(self.commits.run()), asyncio.create_task(self._sweep())]
+        self._tasks = [
+            asyncio.create_task(self.commits.run(), name="committer"),
+            asyncio.create_task(self._sweep(), name="sweeper"),
+        ]
         self._server = await asyncio.start_server(self._connected, host, 0, limit=wire.LINE_BYTES_MAX)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -52,6 +56,12 @@ class LedgerServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.commits.close)
+
+    def check(self) -> None:
+        """Raise `RuntimeError` if a part has ended that must not."""
+        for task in self._tasks:
+            if task.done():
+                raise RuntimeError(f"the ledger's {task.get_name()} has ended") from task.exception()
 
     async def _sweep(self) -> None:
         while True:
@@ -84,7 +94,8 @@ class LedgerServer:
     def _answer(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         number = message["id"]
         if "ask" in message:
-            question = self.commits.ask(QUESTIONS[message["ask"]])
+            # Beside the commits: a long answer keeps no payment waiting.
+            question = asyncio.to_thread(QUESTIONS[message["ask"]], self._store)
             future: asyncio.Future[Any] = asyncio.ensure_future(question)
         else:
             try:

@@ -44,6 +44,10 @@ class LedgerWriter:
         """Where gateways connect."""
         return self._address
 
+    async def check_health(self) -> None:
+        """Called by Serve; what it raises is in Serve's status."""
+        self._server.check()
+
     async def __del__(self) -> None:
         await self._server.stop()
         self._store.close()

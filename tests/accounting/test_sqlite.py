@@ -228,6 +228,8 @@ def test_a_usage_row(store: SqliteStore, clock: Any, file: Path):
         (row,) = db.execute("SELECT * FROM usage").fetchall()
     assert dict(row) == {
         "request_id": "r1",
+        "user_id": None,
+        "metadata": None,
         "key_id": "key_1",
         "model": "m",
         "tier": "default",

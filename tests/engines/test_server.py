@@ -65,7 +65,7 @@ async def server(tmp_path: Path) -> AsyncIterator[EngineServer]:
 
 def engine_of(server: EngineServer) -> list[int]:
     """The engine's processes: all that is below its guard."""
-    return list(descendants(server.pid)) if server.pid else []
+    return list(descendants(server._process.pid)) if server._process else []
 
 
 def kill(server: EngineServer) -> None:
@@ -135,7 +135,7 @@ async def test_a_server_that_hangs_is_unhealthy(server: EngineServer, tmp_path: 
 async def test_stop_leaves_no_process(server: EngineServer):
     """Neither the engine nor its guard; a second stop does nothing."""
     await server.start()
-    guard, engine = server.pid, engine_of(server)
+    guard, engine = server._process.pid, engine_of(server)
     await server.stop()
     await server.stop()
     assert not server.ready

@@ -106,9 +106,10 @@ def test_only_the_cpu_build_is_told_its_cache_size():
     assert "VLLM_CPU_KVCACHE_SPACE" not in vllm(DEMO, GPU, PLACE).environment
 
 
-def test_a_cards_options_are_added_last():
-    """True is a flag alone, False is no flag, anything else has a value; they win over ours."""
-    options = {"enforce-eager": True, "enable-prefix-caching": False, "dtype": "bfloat16", "max-num-seqs": 2}
+def test_a_cards_options_are_added_and_cannot_undo_ours():
+    """True is a flag alone, False is no flag, anything else has a value; what the card's own fields say stays."""
+    options = {"enforce-eager": True, "enable-prefix-caching": False, "dtype": "bfloat16", "allowed-media-domains": "*"}
     found = flags(vllm(card(engine=DEMO.engine.model_dump() | {"options": options}), GPU, PLACE))
-    assert (found["enforce-eager"], found["dtype"], found["max-num-seqs"]) == (TRUE, "bfloat16", "2")
+    assert (found["enforce-eager"], found["dtype"]) == (TRUE, "bfloat16")
+    assert found["allowed-media-domains"] == "media.invalid"
     assert "enable-prefix-caching" not in found

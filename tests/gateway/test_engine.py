@@ -6,6 +6,7 @@ import pytest
 
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_body
 from deployments.gateway.media import Picture
+from deployments.gateway.request import parse
 from deployments.gateway.route import Replica
 from tests.gateway.engine_server import chunks, running_engine, sends
 from tests.gateway.house import CARD
@@ -16,14 +17,14 @@ DATA = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
 
 
 def sent(**fields: Any) -> dict[str, Any]:
-    return orjson.loads(engine_body(DATA | fields, CARD, [], 64))
+    return orjson.loads(engine_body(parse(orjson.dumps(DATA | fields)), CARD, [], 64))
 
 
 def test_each_image_is_replaced_by_its_picture():
     """In order, through all messages; the engine sees data URLs and nothing to fetch."""
     messages = [{"role": "user", "content": [TEXT, IMAGE]}, {"role": "user", "content": [IMAGE]}]
-    pictures = [Picture(f"data:image/png;base64,{name}", "sha", 28, 28, 1) for name in ("AAAA", "BBBB")]
-    body = engine_body({"messages": messages}, CARD, pictures, 64)
+    pictures = [Picture(f"data:image/png;base64,{name}", "sha", 1) for name in ("AAAA", "BBBB")]
+    body = engine_body(parse(orjson.dumps({"model": "demo", "messages": messages})), CARD, pictures, 64)
     first, second = orjson.loads(body)["messages"]
     assert first["content"] == [TEXT, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     assert second["content"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,BBBB"}}]

@@ -3,7 +3,6 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from deployments.gateway.app import NotReady
 from deployments.gateway.engine import ImageRefused
 from deployments.gateway.errors import (
     BadImage,
@@ -11,6 +10,7 @@ from deployments.gateway.errors import (
     ContextTooLong,
     EngineFailed,
     GatewayError,
+    GatewayStarting,
     InvalidKey,
     LedgerUnavailable,
     MethodNotAllowed,
@@ -20,6 +20,7 @@ from deployments.gateway.errors import (
     NotFound,
     OutOfCredit,
     Overloaded,
+    PriceUnavailable,
     TooLarge,
 )
 
@@ -44,7 +45,8 @@ TABLE = [
     (ModelWarming(), 503, "server_error", "model_warming", {b"retry-after": b"5"}),
     (Overloaded(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
     (LedgerUnavailable(), 503, "server_error", "ledger_unavailable", {b"retry-after": b"1"}),
-    (NotReady(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
+    (PriceUnavailable(), 503, "server_error", "price_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
+    (GatewayStarting(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
 ]
 
 

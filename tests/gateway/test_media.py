@@ -63,7 +63,6 @@ async def test_an_image_is_measured_and_passed_on_as_it_is(kind: str, mode: str)
     """What needs no shrinking reaches the engine byte for byte."""
     url = data_url(image(120, 100, kind, mode), f"image/{kind.lower()}")
     (picture,) = await load(url)
-    assert (picture.width_px, picture.height_px) == (120, 100)
     assert picture.vision_tokens == 16  # 4 x 4 of 28 px: the demo sees 12,544 pixels of every image
     assert picture.data_url == url
 
@@ -166,7 +165,7 @@ async def test_auto_stays_within_one_unit(size: tuple[int, int]):
 async def test_a_mislabelled_image_is_taken_for_what_it_is():
     """The content decides, not the media type of the URL."""
     (picture,) = await load(data_url(image(kind="JPEG"), "image/png"))
-    assert (picture.width_px, picture.vision_tokens) == (112, 16)
+    assert picture.vision_tokens == 16
 
 
 async def test_a_fetched_image_reaches_the_engine_inline():
