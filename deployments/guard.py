@@ -38,9 +38,11 @@ class Guard:
     def __init__(self, command: list[str], grace_s: float) -> None:
         self._grace_s = grace_s
         self._deadline_s: float | None = None
+        self._child_ended = False
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGTERM, self._end_gracefully)
+        signal.signal(signal.SIGCHLD, self._notice_child)
         # A terminal's Ctrl-C is for the owner, who decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._child = subprocess.Popen(
@@ -58,9 +60,14 @@ class Guard:
         while self._child.poll() is None and not self._overdue():
             if owner.poll(1000 * POLL_S) and not os.read(sys.stdin.fileno(), 1):
                 break  # the owner is gone
-            self._reap_orphans()
+            if self._child_ended:
+                self._child_ended = False
+                self._reap_orphans()
         self._kill_all()
         return self._child.returncode if self._child.returncode >= 0 else 128 - self._child.returncode
+
+    def _notice_child(self, *_: object) -> None:
+        self._child_ended = True
 
     def _end_gracefully(self, *_: object) -> None:
         if self._deadline_s is None:
