@@ -11,7 +11,7 @@ import openai
 import pytest
 from PIL import Image
 
-from tests.e2e.cluster import MODEL, asking, data_url, encoded
+from tests.e2e.cluster import MODEL, asking, data_url, encoded, wait_until
 
 
 def small_png() -> bytes:
@@ -40,7 +40,6 @@ def about_image(url: str, **changes: object) -> bytes:
 
 
 PNG = small_png()
-ZLIB_HEADER = 8 + 25 + 8  # behind the signature, the IHDR chunk and the head of IDAT
 IMAGE = "messages[0].content[0].image_url"
 PART = "messages[0].content[0]"
 
@@ -65,12 +64,6 @@ FAULTS = {
     "text beyond the card": (question(messages=asking("x" * 20_000)), 400, "context_length_exceeded", "messages"),
     "bytes that are no image": (about_image(data_url(b"hello, world")), 400, "invalid_image_format", IMAGE),
     "a truncated image": (about_image(data_url(PNG[: len(PNG) // 2])), 400, "image_parse_error", IMAGE),
-    "a damaged image": (
-        about_image(data_url(PNG[:ZLIB_HEADER] + b"\0\0" + PNG[ZLIB_HEADER + 2 :])),
-        400,
-        "image_parse_error",
-        IMAGE,
-    ),
     "bad base64": (about_image("data:image/png;base64,@@@@"), 400, "invalid_base64_image", IMAGE),
     "an empty image": (about_image("data:image/png;base64,"), 400, "empty_image_file", IMAGE),
     "a wrong media type": (about_image(data_url(PNG, "text/html")), 400, "unsupported_image_media_type", IMAGE),
@@ -112,7 +105,7 @@ def test_a_fault_is_named_and_costs_nothing(cluster, fault):
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (status, code, param)
     assert error["type"] == "invalid_request_error"
-    assert cluster.open_holds() == 0
+    wait_until(lambda: cluster.open_holds() == 0)  # the caller is told before the ledger has let go
     assert sum(row["charged_nano"] for row in cluster.usage_rows()) == charged_before
 
 

@@ -130,18 +130,18 @@ def test_serve_run_on_an_existing_ray_without_haproxy(tmp_path, held_out):
     started: list[subprocess.Popen] = []
 
     def start(command: list[str]) -> None:
-        log = (tmp_path / f"{len(started)}.log").open("w")
-        started.append(
-            subprocess.Popen(
-                guarded(command, 20),
-                env=environment,
-                cwd=CHECKOUT,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        with (tmp_path / f"{len(started)}.log").open("w") as log:
+            started.append(
+                subprocess.Popen(
+                    guarded(command, 20),
+                    env=environment,
+                    cwd=CHECKOUT,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             )
-        )
 
     try:
         start(head)
@@ -155,8 +155,8 @@ def test_serve_run_on_an_existing_ray_without_haproxy(tmp_path, held_out):
             assert {chunk.model for chunk in stream} == {MODEL}
     finally:
         for process in reversed(started):
-            process.terminate()
-            process.wait()
+            with process:  # closes the lifeline, too
+                process.terminate()
         subprocess.run(["rm", "-rf", str(ray_folder)], check=True)
 
 
