@@ -41,6 +41,8 @@ def test_an_engine_that_dies_in_a_stream_is_reported_free_and_comes_back(cluster
     body = about(held_out[0]) | {"max_completion_tokens": 512, "ignore_eos": True, "stream": True}
     headers = {"authorization": f"Bearer {cluster.key}"}
     killed, lines = False, []
+    (replica,) = cluster.processes("ServeReplica:model-")
+    engine = [pid for pid in descendants(replica) if "guard.py" not in command_line(pid)]
     with httpx.stream(
         "POST", f"{cluster.url}/v1/chat/completions", content=encoded(body), headers=headers, timeout=PATIENCE_S
     ) as response:
@@ -57,6 +59,8 @@ def test_an_engine_that_dies_in_a_stream_is_reported_free_and_comes_back(cluster
     row = cluster.usage_rows()[-1]
     assert (row["outcome"], row["charged_nano"]) == ("engine_failed", 0)
 
+    # Until the last of its processes has gone, its port is open, and a request would be cut off instead.
+    wait_until(lambda: not any(alive(pid) for pid in engine))
     with pytest.raises(openai.InternalServerError) as refused:
         client.chat.completions.create(**about(held_out[0]))
     assert refused.value.status_code == 503
