@@ -66,7 +66,7 @@ def test_an_engine_that_dies_in_a_stream_is_reported_free_and_comes_back(cluster
     assert refused.value.status_code == 503
     assert refused.value.code == "model_warming"
     assert 0 < int(refused.value.response.headers["retry-after"]) <= 120
-    assert cluster.open_holds() == 0
+    wait_until(lambda: cluster.open_holds() == 0)
     wait_until(lambda: answers(client, held_out[0]))
 
 

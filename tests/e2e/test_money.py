@@ -84,7 +84,7 @@ async def test_a_client_that_leaves_before_the_first_byte_pays_nothing(cluster, 
     headers = {"authorization": f"Bearer {cluster.key}"}
     async with httpx.AsyncClient(base_url=cluster.url, headers=headers, timeout=60) as http:
         request = asyncio.create_task(http.post("/v1/chat/completions", content=encoded(body)))
-        await asyncio.to_thread(wait_until, lambda: cluster.engine_metric("vllm:num_requests_running") > 0)
+        await asyncio.to_thread(wait_until, lambda: cluster.open_holds() > 0)
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
     await asyncio.to_thread(wait_until, lambda: len(cluster.usage_rows()) > rows_before)
