@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -117,7 +118,7 @@ def test_serve_run_on_an_existing_ray_without_haproxy(tmp_path, held_out):
     config = tmp_path / "serve.yaml"
     config.write_text((CHECKOUT / "serve.yaml").read_text().replace("port: 8000", f"port: {port}"))
     binaries = Path(sys.executable).parent
-    ray_folder = Path(f"/tmp/vlmfleet-test-{os.getpid()}")
+    ray_folder = Path(tempfile.mkdtemp(prefix="vt-"))
     environment = os.environ | {
         "RAY_TMPDIR": str(ray_folder),
         "RAY_ADDRESS": "",
