@@ -14,6 +14,7 @@ from deployments.engines.vllm import vllm
 from deployments.engines.weights import locate
 from deployments.port import free_port
 
+HOLDER_CHECK_EVERY_S = 30.0
 LAUNCHERS: dict[str, Launcher] = {"vllm": vllm}
 
 
@@ -41,9 +42,12 @@ class Engine:
         """Published by Serve to every gateway, once: where the engine server is, and the token that opens it."""
         return self._metadata
 
-    async def lease(self, request_id: str, deadline_s: float) -> None:
-        """Occupy a slot until cancelled; at the latest until the deadline, should the gateway have died."""
-        await asyncio.sleep(deadline_s)
+    async def lease(self, holder: str) -> None:
+        """Occupy a slot until cancelled, or until the actor of this name has died: Ray does not cancel for the dead."""
+        lives = True
+        while lives:
+            await asyncio.sleep(HOLDER_CHECK_EVERY_S)
+            lives = await asyncio.to_thread(_lives, holder)
 
     async def check_health(self) -> None:
         """Called by Serve; what it raises is in Serve's status."""
@@ -53,3 +57,11 @@ class Engine:
         self._stopped = True
         self._supervisor.cancel()
         await self._server.stop()
+
+
+def _lives(actor: str) -> bool:
+    try:
+        ray.get_actor(actor, ray.get_runtime_context().namespace)
+    except ValueError:
+        return False
+    return True

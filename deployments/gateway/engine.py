@@ -11,7 +11,7 @@ from catalog.card import ModelCard
 from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
 from deployments.gateway.media import Picture
 from deployments.gateway.request import OWN_FIELDS, Chat, encoded
-from deployments.gateway.route import Replica
+from deployments.gateway.slots import Replica
 from deployments.log import logger_for
 
 logger = logger_for(__name__)

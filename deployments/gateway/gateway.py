@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -72,13 +73,14 @@ class Gateway:
         ledger = LedgerClient(self._neighbours.ledger_address)
         keys = Keys(lambda: time.time_ns() // 1_000_000)
         fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics()
+        router = ServeRouter(self._neighbours.engine, ray.get_runtime_context().get_actor_name(), QUEUE_WAIT_S)
         chat = ChatCompletions(
             self._catalog,
             self._prices,
             keys,
             Media(fetcher),
             Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic),
-            ServeRouter(self._neighbours.engine, QUEUE_WAIT_S),
+            router,
             engines,
             metrics,
             self._limits,
@@ -94,6 +96,7 @@ class Gateway:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            await router.close()
             await ledger.close(CLOSE_PATIENCE_S)
             await fetcher.close()
             await engines.close()

@@ -28,12 +28,12 @@ from deployments.gateway.keys import Keys
 from deployments.gateway.media import Media, Picture, check_decodes, decode_data_url
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
-from deployments.gateway.route import Replica, Router
+from deployments.gateway.route import Router
+from deployments.gateway.slots import Replica
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
 
-NO_SESSION = "text"
 # What a chat template may add, in tokens: to each message a role and delimiters, before them a default system message.
 TEMPLATE_TOKENS_MAX = 64
 
@@ -137,10 +137,7 @@ class ChatCompletions:
 
     @asynccontextmanager
     async def _replica(self, admitted: Admitted) -> AsyncIterator[Replica]:
-        affinity = admitted.pictures[0].sha256 if admitted.pictures else NO_SESSION
-        async with self._router.replica(
-            admitted.card, affinity, admitted.bill.request_id, admitted.deadline_s
-        ) as replica:
+        async with self._router.replica(admitted.card, admitted.deadline_s) as replica:
             admitted.bill.replica_id = replica.id
             yield replica
 

@@ -23,7 +23,7 @@ from deployments.gateway.fetch import Fetcher, FetchLimits
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions, ChatLimits
 from deployments.gateway.media import Media
-from deployments.gateway.route import Replica
+from deployments.gateway.slots import Replica
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.server import LedgerServer
 from tests.gateway.client import Client
@@ -58,9 +58,7 @@ class OneReplica:
         self.held = 0
 
     @asynccontextmanager
-    async def replica(
-        self, card: ModelCard, affinity: str, request_id: str, deadline_s: float
-    ) -> AsyncIterator[Replica]:
+    async def replica(self, card: ModelCard, wait_s: float) -> AsyncIterator[Replica]:
         self.held += 1
         try:
             yield Replica("replica-1", self.url, "engine-token")

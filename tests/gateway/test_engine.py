@@ -7,7 +7,7 @@ import pytest
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_body
 from deployments.gateway.media import Picture
 from deployments.gateway.request import parse
-from deployments.gateway.route import Replica
+from deployments.gateway.slots import Replica
 from tests.gateway.engine_server import chunks, running_engine, sends
 from tests.gateway.house import CARD
 
