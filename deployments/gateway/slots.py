@@ -75,6 +75,8 @@ class Slots:
             raise
         finally:
             self._used[slot.replica.id] -= 1
+            if asyncio.get_running_loop().time() - slot.opened_s > AGE_MAX_S:
+                slot.over.set()
             self._give(slot)
 
     async def close(self) -> None:
@@ -94,17 +96,13 @@ class Slots:
     def _give(self, slot: Slot) -> None:
         if slot.over.is_set():
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() - slot.opened_s > AGE_MAX_S:
-            slot.over.set()
-            return
         while self._waiting:
             request = self._waiting.popleft()
             if not request.done():
                 request.set_result(slot)
                 return
         self._free.append(slot)
-        slot.idle = loop.call_later(IDLE_MAX_S, slot.over.set)
+        slot.idle = asyncio.get_running_loop().call_later(IDLE_MAX_S, slot.over.set)
 
     def _forget(self, slot: Slot) -> None:
         self._free.remove(slot)

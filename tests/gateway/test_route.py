@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, RequestCancelledError
 
 from deployments.gateway.errors import GatewayError, ModelWarming, Overloaded
-from deployments.gateway.route import Replica, ServeRouter
+from deployments.gateway.route import ServeRouter
+from deployments.gateway.slots import Replica
 from tests.gateway.house import CARD
 
 
@@ -20,10 +21,8 @@ class Handle:
     def __init__(self, *, error: Exception | None = None, stuck: bool = False, populated: bool = True) -> None:
         self.error, self.stuck, self.populated = error, stuck, populated
         self.open: list[str] = []
-        self.sessions: list[str] = []
 
-    def options(self, session_id: str = "", method_name: str = "") -> "Handle":
-        self.sessions += [session_id] if session_id else []
+    def options(self, method_name: str = "") -> "Handle":
         return self
 
     def running_replicas_populated(self) -> bool:
@@ -36,41 +35,45 @@ class Handle:
         if self.error:
             raise self.error
         self.open.append("slot")
-        yield SimpleNamespace(replica_id="r1", replica_metadata={"url": "http://10.0.0.9:1", "token": "t"})
-        self.open.remove("slot")
+        try:
+            yield SimpleNamespace(replica_id="r1", replica_metadata={"url": "http://10.0.0.9:1", "token": "t"})
+        finally:
+            self.open.remove("slot")
 
-    def dispatch(self, selection: Any, request_id: str, deadline_s: float) -> "Lease":
-        return Lease(self.open)
+    def dispatch(self, selection: Any, holder: str) -> "Lease":
+        return Lease(self.open, f"lease of {holder}")
 
 
 class Lease:
     """A `DeploymentResponse` of a call that runs until it is cancelled."""
 
-    def __init__(self, opened: list[str]) -> None:
-        self._opened = opened
+    def __init__(self, opened: list[str], name: str) -> None:
+        self._opened, self._name = opened, name
         self._cancelled = asyncio.Event()
-        opened.append("lease")
+        opened.append(name)
 
     def cancel(self) -> None:
         self._cancelled.set()
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from self._cancelled.wait().__await__()
-        self._opened.remove("lease")
+        self._opened.remove(self._name)
         raise RequestCancelledError("request")
 
 
-async def test_a_slot_and_its_lease_are_held_while_the_request_runs():
-    """Both are given back however it ends."""
+def router_to(handle: Handle, queue_wait_s: float = 1.0) -> ServeRouter:
+    return ServeRouter(lambda card: handle, "gateway-1", queue_wait_s)
+
+
+async def test_a_slot_carries_a_lease_of_this_gateway():
+    """Without one, Serve would not see the request, nor free the slot of a gateway that died."""
     handle = Handle()
-    router = ServeRouter(lambda card: handle, queue_wait_s=1.0)
-    with suppress(ZeroDivisionError):
-        async with router.replica(CARD, "sha", "request", 60.0) as replica:
-            assert replica == Replica("r1", "http://10.0.0.9:1", "t")
-            assert handle.open == ["slot", "lease"]
-            raise ZeroDivisionError
+    router = router_to(handle)
+    async with router.replica(CARD, 60.0) as replica:
+        assert replica == Replica("r1", "http://10.0.0.9:1", "t")
+        assert handle.open == ["slot", "lease of gateway-1"]
+    await router.close()
     assert handle.open == []
-    assert handle.sessions == ["sha"]
 
 
 @pytest.mark.parametrize(
@@ -78,15 +81,22 @@ async def test_a_slot_and_its_lease_are_held_while_the_request_runs():
     [
         (Handle(error=BackPressureError(9, 9)), Overloaded),
         (Handle(error=DeploymentUnavailableError("m")), ModelWarming),
+        (Handle(error=RayServeException("the replica is gone")), ModelWarming),
         (Handle(stuck=True), Overloaded),
         (Handle(stuck=True, populated=False), ModelWarming),
     ],
-    ids=["queue full", "not running", "all busy", "none started"],
+    ids=["queue full", "not running", "just gone", "all busy", "none started"],
 )
 async def test_a_model_without_a_free_replica_says_why(handle: Handle, error: type[GatewayError]):
     """A busy model and one that is starting are told apart; both are tried again."""
     with pytest.raises(error):
-        async with ServeRouter(lambda card: handle, queue_wait_s=0.01).replica(CARD, "sha", "request", 60.0):
+        async with router_to(handle, queue_wait_s=0.01).replica(CARD, 60.0):
+            pytest.fail("there is no replica")
+
+
+async def test_a_request_waits_no_longer_than_its_own_deadline():
+    with pytest.raises(Overloaded):
+        async with router_to(Handle(stuck=True), queue_wait_s=3600.0).replica(CARD, 0.01):
             pytest.fail("there is no replica")
 
 
@@ -99,10 +109,10 @@ async def test_a_model_that_is_not_deployed_is_starting():
         return Handle()
 
     deployed: list[bool] = []
-    router = ServeRouter(find, queue_wait_s=1.0)
+    router = ServeRouter(find, "gateway-1", queue_wait_s=1.0)
     with pytest.raises(ModelWarming):
-        async with router.replica(CARD, "sha", "request", 60.0):
+        async with router.replica(CARD, 60.0):
             pytest.fail("there is no replica")
     deployed.append(True)
-    async with router.replica(CARD, "sha", "request", 60.0) as replica:
+    async with router.replica(CARD, 60.0) as replica:
         assert replica.id == "r1"
