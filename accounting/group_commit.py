@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from accounting.command import Command, Result
+from accounting.command import Command, Reply
+from accounting.failpoint import failpoint
 from accounting.store import Store, StoreError
 
 BATCH_MAX = 256
@@ -20,12 +21,12 @@ class GroupCommit:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._queue: deque[tuple[Command, asyncio.Future[Result]]] = deque()
+        self._queue: deque[tuple[Command, asyncio.Future[Reply]]] = deque()
         self._arrived = asyncio.Event()
 
-    def submit(self, command: Command) -> asyncio.Future[Result]:
-        """Queue a command. The future holds its result once that is durable, or `StoreError` if it cannot be."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    def submit(self, command: Command) -> asyncio.Future[Reply]:
+        """Queue a command. The future holds its reply once that is durable, or `StoreError` if it cannot be."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._queue.append((command, future))
         self._arrived.set()
         return future
@@ -50,6 +51,7 @@ class GroupCommit:
         batch = [self._queue[i] for i in range(min(BATCH_MAX, len(self._queue)))]
         commands = [command for command, _ in batch]
         outcomes = await self.ask(lambda store: apply_each(store, commands))
+        failpoint("writer.committed")
         # Only now: a queue that is emptied before the commit loses what a crash interrupts.
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             self._queue.popleft()
@@ -61,7 +63,7 @@ class GroupCommit:
                 future.set_result(outcome)
 
 
-def apply_each(store: Store, commands: Sequence[Command]) -> list[Result | StoreError]:
+def apply_each(store: Store, commands: Sequence[Command]) -> list[Reply | StoreError]:
     """Apply a batch; if it fails as a whole, apply its commands one by one, so that one bad row harms no other."""
     try:
         return list(store.apply(commands))

@@ -14,8 +14,6 @@ UNIT_VISION_TOKENS = 1280
 FREE_OUTPUT_TOKENS = 512
 UNIT_OUTPUT_TOKENS = 512
 
-NANO_USD = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -59,17 +57,14 @@ class Quote:
 def quote(price: Price, work: Work) -> Quote:
     """Price `work`. Pure and monotonic: less text and output never cost more, so a charge never exceeds its hold."""
     image_units = tuple(_image_units(tokens) for tokens in work.image_vision_tokens)
-    output_units = _ceil(max(0, work.output_tokens - FREE_OUTPUT_TOKENS), UNIT_OUTPUT_TOKENS)
+    output = output_units(work.output_tokens)
     tokens_nano = work.text_tokens * price.text_token_nano + work.output_tokens * price.output_token_nano
-    return Quote(image_units, output_units, _units(image_units, output_units) * price.unit_nano + tokens_nano)
+    return Quote(image_units, output, _units(image_units, output) * price.unit_nano + tokens_nano)
 
 
-def usd(amount_nano: int) -> str:
-    """A decimal string in dollars, printed from the integer: 1341000 -> "0.001341"."""
-    sign, amount = ("-", -amount_nano) if amount_nano < 0 else ("", amount_nano)
-    whole, rest = divmod(amount, NANO_USD)
-    decimals = f"{rest:09}".rstrip("0")
-    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+def output_units(output_tokens: int) -> int:
+    """What an answer of this length adds to the units of its images."""
+    return _ceil(max(0, output_tokens - FREE_OUTPUT_TOKENS), UNIT_OUTPUT_TOKENS)
 
 
 def _units(image_units: tuple[int, ...], output_units: int) -> int:

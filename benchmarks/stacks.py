@@ -87,13 +87,27 @@ def bare(card: ModelCard) -> Iterator[Stack]:
 @contextmanager
 def vlmfleet(card: ModelCard) -> Iterator[Stack]:
     """`serve.yaml` as it is, with the benchmark's card and a ledger and key of its own."""
+    with _vlmfleet(card, "vlmfleet", "deployments.apps:gateway") as stack:
+        yield stack
+
+
+@contextmanager
+def vlmfleet_unaccounted(card: ModelCard) -> Iterator[Stack]:
+    """The same, but that nothing is held or charged."""
+    with _vlmfleet(card, "vlmfleet, accounting off", "benchmarks.unaccounted:gateway") as stack:
+        yield stack
+
+
+@contextmanager
+def _vlmfleet(card: ModelCard, name: str, gateway: str) -> Iterator[Stack]:
     with _scratch() as folder:
         text = (CHECKOUT / "serve.yaml").read_text(encoding="utf-8").replace(DEMO_MODEL, card.served_name)
+        text = text.replace("deployments.apps:gateway", gateway)
         port = free_port(HOST)
         variables = {"VLMFLEET_HOME": str(folder / "state"), "VLMFLEET_CARDS": str(CARDS)}
         with _ray(sys.executable, serve_config(text, port), variables, folder) as process:
             key = (folder / "state" / "key").read_text(encoding="utf-8").strip()
-            yield Stack("vlmfleet", f"http://{HOST}:{port}", key, process.pid)
+            yield Stack(name, f"http://{HOST}:{port}", key, process.pid)
 
 
 @contextmanager
@@ -115,6 +129,7 @@ STACKS: dict[str, Starter] = {
     "ray.serve.llm": ray_serve_llm,
     "ray.serve.llm+haproxy": ray_serve_llm_haproxy,
     "vlmfleet": vlmfleet,
+    "vlmfleet, accounting off": vlmfleet_unaccounted,
 }
 DEFAULT_STACKS = ("bare", "ray.serve.llm", "vlmfleet")
 

@@ -10,6 +10,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Positive = Annotated[int, Field(gt=0)]
 # A price with at most six decimals is a whole number of nano-dollars an image.
 UsdPer1k = Annotated[Decimal, Field(ge=0, decimal_places=6)]
+UsdPerHour = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 
 
 class _Data(BaseModel):
@@ -58,10 +59,19 @@ class EngineChoice(_Data):
 
 
 class Accelerators(_Data):
-    """What one replica occupies. `kind: cpu` runs on the engine's CPU build, for development."""
+    """What one replica occupies. `kind: cpu` runs on the engine's CPU build, for development.
+
+    `usd_per_hour` is the rent of one accelerator, or of a replica's share of the machine where the count is 0.
+    """
 
     kind: str
     count: Annotated[int, Field(ge=0)] = 1
+    usd_per_hour: UsdPerHour
+
+    @property
+    def rent_nano_per_hour(self) -> int:
+        """Nano-dollars that one replica costs an hour; exact, because the rate has at most nine decimals."""
+        return int(self.usd_per_hour * 1_000_000_000) * max(1, self.count)
 
     @model_validator(mode="after")
     def _cpu_has_none(self) -> Self:

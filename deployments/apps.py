@@ -5,9 +5,9 @@ No `from __future__ import annotations`: Serve reads the builders' annotations t
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
@@ -19,6 +19,7 @@ from deployments.engines.replica import Engine
 from deployments.gateway.fetch import FetchLimits
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
+from deployments.ledger.client import LedgerClient
 from deployments.ledger.writer import LedgerWriter
 
 CHECKOUT = Path(__file__).parent.parent
@@ -60,7 +61,19 @@ class Places(_Settings):
 
 
 class LedgerSettings(Places):
+    """`store` is a `postgresql://` URL, or empty: a SQLite file in `home`. It holds a password, so the environment is a
+    better place for it than a file. `writers` above 1 need PostgreSQL.
+    """
+
     models: Names
+    store: str = os.environ.get("VLMFLEET_STORE", "")
+    writers: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _one_writer_of_a_file(self) -> Self:
+        if self.writers > 1 and not self.store:
+            raise ValueError("a SQLite ledger has one writer; set `store` to a postgresql:// URL for more")
+        return self
 
 
 class EngineSettings(Places):
@@ -86,11 +99,16 @@ def ledger(settings: LedgerSettings) -> Application:
 def engine(settings: EngineSettings) -> Application:
     """The application `model-<served name>`: the replicas of one model."""
     (card,) = settings.pick([settings.model])
-    return _engine(settings, card)
+    return _engine(settings, card, LEDGER_APP)
 
 
 def gateway(settings: GatewaySettings) -> Application:
     """The application `gateway`: the ingress."""
+    return gateway_over(LedgerClient, settings)
+
+
+def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Application:
+    """The ingress with its own kind of connection to the ledger: the benchmark has one that leaves accounting out."""
     catalog = settings.pick(settings.models)
     neighbours = _together(settings, catalog) if settings.together else _apart(catalog)
     deployment = serve.deployment(
@@ -103,6 +121,7 @@ def gateway(settings: GatewaySettings) -> Application:
         list(catalog),
         [price_of(card) for card in catalog],
         neighbours,
+        client,
         ChatLimits(settings.body_bytes_max, settings.deadline_s),
         FetchLimits(allowed_networks=tuple(settings.fetch_networks_allowed)),
     )
@@ -126,13 +145,15 @@ def price_of(card: ModelCard) -> Price:
     )
 
 
-def _ledger(places: Places, catalog: Catalog) -> Application:
-    deployment = serve.deployment(name="LedgerWriter", ray_actor_options={"num_cpus": 0.1})(LedgerWriter)
+def _ledger(settings: LedgerSettings, catalog: Catalog) -> Application:
+    deployment = serve.deployment(
+        name="LedgerWriter", num_replicas=settings.writers, ray_actor_options={"num_cpus": 0.1}
+    )(LedgerWriter)
     prices = [price_of(card) for card in catalog]
-    return deployment.bind(places.state / "ledger.db", places.state, prices)
+    return deployment.bind(settings.store or str(settings.state / "ledger.db"), settings.state, prices)
 
 
-def _engine(places: Places, card: ModelCard) -> Application:
+def _engine(places: Places, card: ModelCard, ledger: Application | str) -> Application:
     folder = CHECKOUT / places.engines
     scaling = card.autoscaling
     deployment = serve.deployment(
@@ -147,7 +168,7 @@ def _engine(places: Places, card: ModelCard) -> Application:
             target_ongoing_requests=scaling.ongoing_requests_target,
         ),
     )(Engine)
-    return deployment.bind(card, folder, CHECKOUT, places.state / "weights")
+    return deployment.bind(card, folder, CHECKOUT, places.state / "weights", ledger)
 
 
 def _gpus(card: ModelCard, engines: Path) -> int:
@@ -162,7 +183,5 @@ def _apart(catalog: Catalog) -> Neighbours:
 
 
 def _together(places: Places, catalog: Catalog) -> Neighbours:
-    return Neighbours(
-        _ledger(places, catalog),
-        {card.served_name: _engine(places, card) for card in catalog},
-    )
+    ledger = _ledger(LedgerSettings(home=places.home, models=[]), catalog)
+    return Neighbours(ledger, {card.served_name: _engine(places, card, ledger) for card in catalog})

@@ -55,7 +55,8 @@ def wait_until_running(names: set[str]) -> None:
                 known[name] = application.status
                 say(f"{name}: {application.status.value.lower()}")
             if application.status == ApplicationStatus.DEPLOY_FAILED:
-                raise DeployFailed(f"{name}: {application.message}")
+                reasons = [deployment.message for deployment in application.deployments.values()]
+                raise DeployFailed("\n".join([f"{name}: {application.message}", *filter(None, reasons)]))
         time.sleep(POLL_S)
 
 

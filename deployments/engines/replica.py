@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
+import time
 from pathlib import Path
 
 import ray
+from ray import serve
 
 from catalog.card import ModelCard
 from deployments.engines.environment import find_environment
@@ -12,6 +14,9 @@ from deployments.engines.launch import Launcher, Place
 from deployments.engines.server import EngineServer
 from deployments.engines.vllm import vllm
 from deployments.engines.weights import locate
+from deployments.engines.witness import Occupant, Witness
+from deployments.ledger.client import LedgerClient
+from deployments.ledger.locate import Ledger, writer_address
 from deployments.port import free_port
 
 HOLDER_CHECK_EVERY_S = 30.0
@@ -22,9 +27,11 @@ class Engine:
     """One replica: the engine server of one model, at one URL for the replica's whole life."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, card: ModelCard, engines: Path, checkout: Path, cache: Path
+        self, card: ModelCard, engines: Path, checkout: Path, cache: Path, ledger: Ledger
     ) -> None:
         """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
+        self._witness = Witness(_occupant(card), LedgerClient(lambda: writer_address(ledger)), _now_ms)
+        self._witness.start()
         host = ray.util.get_node_ip_address()
         weights = await asyncio.to_thread(locate, card.source, checkout, cache)
         place = Place(host, free_port(host), secrets.token_urlsafe(32), weights)
@@ -34,7 +41,9 @@ class Engine:
             "token": place.token,
         }
         self._stopped = False
-        self._server = EngineServer(LAUNCHERS[card.engine.name](card, environment, place), self._metadata["url"])
+        launch = LAUNCHERS[card.engine.name](card, environment, place)
+        self._server = EngineServer(launch, self._metadata["url"], changed=self._witness.look_soon)
+        self._witness.watch(self._server)
         await self._server.start()
         self._supervisor = asyncio.create_task(self._server.supervise(lambda: self._stopped))
 
@@ -44,10 +53,11 @@ class Engine:
 
     async def lease(self, holder: str) -> None:
         """Occupy a slot until cancelled, or until the actor of this name has died: Ray does not cancel for the dead."""
-        lives = True
-        while lives:
-            await asyncio.sleep(HOLDER_CHECK_EVERY_S)
-            lives = await asyncio.to_thread(_lives, holder)
+        with self._witness.slot():
+            lives = True
+            while lives:
+                await asyncio.sleep(HOLDER_CHECK_EVERY_S)
+                lives = await asyncio.to_thread(_lives, holder)
 
     async def check_health(self) -> None:
         """Called by Serve; what it raises is in Serve's status."""
@@ -56,7 +66,19 @@ class Engine:
     async def __del__(self) -> None:
         self._stopped = True
         self._supervisor.cancel()
+        await self._witness.look()  # the last counters, while there is an engine to ask
         await self._server.stop()
+        await self._witness.close()
+
+
+def _occupant(card: ModelCard) -> Occupant:
+    """This replica, under the id that gateways see when they reserve a slot on it."""
+    replica_id = serve.get_replica_context().replica_tag
+    return Occupant(replica_id, card.served_name, card.accelerators.rent_nano_per_hour)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _lives(actor: str) -> bool:

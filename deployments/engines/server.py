@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import subprocess
 import threading
 from collections import deque
@@ -40,9 +41,14 @@ class EngineServer:
     Its life is tied to ours by `deployments/guard.py`: no engine is left behind, however this process ends.
     """
 
-    def __init__(self, launch: Launch, url: str, patience: Patience = Patience()) -> None:
+    def __init__(
+        self, launch: Launch, url: str, patience: Patience = Patience(), changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is called whenever `epoch` or `ready` has changed."""
         self.url = url
         self.ready = False
+        self.epoch = ""  # names one life of the server; its counters begin at zero in each
+        self._changed = changed
         self._launch = launch
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +58,8 @@ class EngineServer:
     async def start(self) -> None:
         """Start the server and wait until it is ready. Raises `EngineDied`."""
         self._last_words.clear()
+        self.epoch = secrets.token_hex(8)
+        self._changed()
         self._process = self._spawn()
         threading.Thread(target=self._pump, args=(self._process,), daemon=True).start()
         try:
@@ -63,7 +71,7 @@ class EngineServer:
         except TimeoutError:
             await self.stop()
             raise EngineDied(self._epitaph(f"was not ready within {self._patience.start_s:.0f} s")) from None
-        self.ready = True
+        self._be_ready(True)
 
     async def supervise(self, stopped: Callable[[], bool]) -> None:
         """Restart the server whenever it ends, until `stopped`. Gives up after as many failed starts as backoffs."""
@@ -73,7 +81,7 @@ class EngineServer:
                 continue
             if stopped():
                 return
-            self.ready = False
+            self._be_ready(False)
             if self._process:
                 _let_go(self._process)
             logger.error("%s", self._epitaph("died"))
@@ -94,13 +102,17 @@ class EngineServer:
 
     async def stop(self) -> None:
         """End the server and everything it started; gracefully first."""
-        self.ready = False
+        self._be_ready(False)
         process = self._process
         if process is None or process.poll() is not None:
             return
         process.terminate()
         await asyncio.to_thread(process.wait)
         _let_go(process)
+
+    def _be_ready(self, ready: bool) -> None:
+        self.ready = ready
+        self._changed()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """The server's guard. Raises `EngineDied` if the machine has no room for another process."""

@@ -1,10 +1,12 @@
 """The engine's answer as the client gets it: OpenAI's fields only, with our usage. Pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from accounting.price import usd
+from accounting.limits import LimitState
+from accounting.money import usd
 from deployments.gateway.bill import Bill, Charge, Usage
 from deployments.gateway.errors import GatewayError
 
@@ -77,6 +79,25 @@ def chunk(data: dict[str, Any]) -> bytes:
 def usage_chunk(last: dict[str, Any], bill: Bill, charge: Charge) -> bytes:
     """The chunk with the usage and no choices."""
     return EVENT + orjson.dumps(trimmed(last) | {"choices": [], "usage": usage_of(bill, charge)}) + b"\n\n"
+
+
+def limit_headers(limits: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
+    """`x-ratelimit-{limit,remaining,reset}-{requests,images,tokens}`, as OpenAI sends them."""
+    headers = []
+    for state in limits:
+        name, per_minute, _ = state.name.partition("_per_minute")
+        if per_minute:
+            values = {"limit": state.limit, "remaining": state.remaining, "reset": duration(state.reset_ms)}
+            headers += [(f"x-ratelimit-{kind}-{name}".encode(), str(value).encode()) for kind, value in values.items()]
+    return headers
+
+
+def duration(ms: int) -> str:
+    """`12ms`, `7s`, `1m3s`."""
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, seconds = divmod(-(-ms // 1000), 60)
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
 
 
 def failure_event(request_id: str, error: GatewayError) -> bytes:

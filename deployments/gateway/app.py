@@ -4,27 +4,27 @@ from collections.abc import Awaitable, Callable
 
 from accounting.key import Scope as KeyScope
 from catalog import Catalog
+from deployments.gateway.admin import Admin
 from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
+from deployments.gateway.desk import Desk
 from deployments.gateway.errors import (
     EngineFailed,
     GatewayError,
     GatewayStarting,
     LedgerUnavailable,
-    MethodNotAllowed,
     ModelNotFound,
-    NotFound,
 )
+from deployments.gateway.generation import Generations
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions
 from deployments.gateway.metrics import Metrics, exposition
 from deployments.gateway.models import model_object
+from deployments.gateway.routes import Route, Routes
+from deployments.gateway.usage import Usage
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
-
-Handler = Callable[[Exchange], Awaitable[None]]
-MODEL_PATH = "/v1/models/"
 
 
 class GatewayApp:
@@ -37,6 +37,7 @@ class GatewayApp:
         keys: Keys,
         ledger: LedgerClient,
         metrics: Metrics,
+        now_ms: Callable[[], int],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
@@ -46,13 +47,20 @@ class GatewayApp:
         self._metrics = metrics
         self._start = start
         self._stop = stop
-        self._routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", chat),
-            "/v1/models": ("GET", self._models),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
-            "/metrics": ("GET", self._fleet_metrics),
-        }
+        desk = Desk(ledger)
+        self._routes = Routes(
+            [
+                Route("POST", "/v1/chat/completions", chat),
+                Route("GET", "/v1/models", self._models),
+                Route("GET", "/v1/models/{name...}", self._model),
+                Route("GET", "/v1/generation", Generations(desk, keys, now_ms)),
+                *Usage(desk, keys, catalog, now_ms).routes(),
+                *Admin(desk, keys, catalog, now_ms).routes(),
+                Route("GET", "/healthz", self._healthz),
+                Route("GET", "/readyz", self._readyz),
+                Route("GET", "/metrics", self._fleet_metrics),
+            ]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -62,7 +70,7 @@ class GatewayApp:
             raise RuntimeError(f"no {scope['type']} here")
         exchange = Exchange(scope, receive, send)
         try:
-            await self._handler(exchange)(exchange)
+            await self._routes.find(exchange.method, exchange.path)(exchange)
         except ClientLeft:
             pass
         except GatewayError as error:
@@ -75,22 +83,13 @@ class GatewayApp:
                 failure = EngineFailed()
                 await exchange.answer(failure.status, failure.encoded())
 
-    def _handler(self, exchange: Exchange) -> Handler:
-        path = exchange.path
-        method, handler = self._routes.get(path) or ("GET", self._model if path.startswith(MODEL_PATH) else None)
-        if handler is None:
-            raise NotFound
-        if exchange.method != method:
-            raise MethodNotAllowed(method)
-        return handler
-
     async def _models(self, exchange: Exchange) -> None:
         self._keys.authenticate(exchange.header("authorization"), None)
         await exchange.answer_json({"object": "list", "data": [model_object(card) for card in self._catalog]})
 
-    async def _model(self, exchange: Exchange) -> None:
+    async def _model(self, exchange: Exchange, name: str) -> None:
         self._keys.authenticate(exchange.header("authorization"), None)
-        card = self._catalog.find(exchange.path.removeprefix(MODEL_PATH))
+        card = self._catalog.find(name)
         if card is None:
             raise ModelNotFound
         await exchange.answer_json(model_object(card))
@@ -107,7 +106,7 @@ class GatewayApp:
         self._keys.authenticate(exchange.header("authorization"), KeyScope.MANAGE)
         if not self._ledger.connected:
             raise LedgerUnavailable
-        text = exposition(await self._ledger.snapshot())
+        text = exposition(await self._ledger.ask("snapshot"))
         await exchange.answer(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -26,6 +26,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
         self._headers = {name.lower(): value for name, value in scope["headers"]}
         self._receive = receive
         self._send = send

@@ -10,10 +10,21 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from accounting.command import Attempt, Hold, Outcome, Post, Result, Void
+from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
+from accounting.failpoint import failpoint
 from accounting.key import KeyRecord
+from accounting.limits import LimitState
 from accounting.price import Price, Quote, Work, quote
-from deployments.gateway.errors import LedgerUnavailable, OutOfCredit, PriceUnavailable
+from deployments.gateway.errors import (
+    BudgetSpent,
+    GatewayError,
+    IdempotencyKeyReused,
+    InProgress,
+    LedgerUnavailable,
+    OutOfCredit,
+    PriceUnavailable,
+    RateLimited,
+)
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
 
@@ -23,8 +34,16 @@ HOLD_ACK_S = 2.0
 POST_ACK_S = 10.0
 # An open hold belongs to nobody this long after its request's deadline.
 EXPIRES_AFTER_DEADLINE_S = 30.0
-FIRST_ATTEMPT = 1
-AS_MEANT = frozenset({Result.POSTED, Result.ALREADY_POSTED, Result.VOIDED})
+HELD = frozenset({Result.CREATED, Result.EXISTS, Result.TAKEN_OVER})
+PAID = frozenset({Result.POSTED, Result.ALREADY_POSTED})
+# Whose budget an account `bud:<kind>:...` is, in the words of OpenAI's error codes.
+BUDGET_OF = {"key": "key", "project": "project", "org": "organization"}
+
+REFUSALS: dict[Result, type[IdempotencyKeyReused | InProgress | PriceUnavailable]] = {
+    Result.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
+    Result.IN_PROGRESS: InProgress,
+    Result.NO_SUCH_PRICE: PriceUnavailable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,57 +67,92 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the key, and what the request says of its end user and of itself."""
+    """Who asks: the key, and what the request says of its end user and of itself. `is_retry`: the client's SDK tries
+    again by itself.
+    """
 
     key: KeyRecord
     user: str | None = None
     metadata: dict[str, str] | None = None
+    idempotency_key: str | None = None
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer that an earlier request with the same idempotency key got. `answer` is its JSON."""
+
+    request_id: str
+    answer: str
 
 
 class Bill:
-    """Made by `open_bill`. Measures are filled in as the request runs."""
+    """Made by `Books.open_bill`, which sends the hold. Measures are filled in as the request runs."""
 
-    def __init__(
-        self, ledger: LedgerClient, hold: Hold, price: Price, work: Work, clock_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, books: "Books", hold: Hold, price: Price, work: Work) -> None:
         self.request_id = hold.request_id
         self.price = price
         self.hold_nano = hold.amount_nano
         self.work = work
+        self.keeps_answer = hold.idempotency_key is not None
+        self.limits: tuple[LimitState, ...] = ()
         self.usage = Usage(0, 0)
         self.finish: str | None = None
         self.replica_id: str | None = None
         self.ttft_s: float | None = None
         self.outcome: Outcome | None = None
-        self._ledger = ledger
-        self._clock_s = clock_s
-        self._read_at_s = clock_s()
-        self._hold = ledger.submit(hold)
+        self._books = books
+        self._attempt_number = 1
+        self._slot_from_ms: int | None = None
+        self._first_byte: asyncio.Future[Reply] | None = None
+        self._read_at_s = books.clock_s()
+        self._hold = books.ledger.submit(hold)
+        failpoint("hold.queued")
 
-    async def durable(self) -> None:
-        """Wait until the hold is on disk: nothing runs or leaves before. Raises `OutOfCredit`, `LedgerUnavailable`."""
+    async def durable(self) -> Stored | None:
+        """Wait until the hold is on disk: nothing runs or leaves before. Returns the answer, if there is one already.
+
+        Raises `OutOfCredit`, `BudgetSpent`, `RateLimited`, `IdempotencyKeyReused`, `InProgress`, `PriceUnavailable` or
+        `LedgerUnavailable`.
+        """
         try:
             async with asyncio.timeout(HOLD_ACK_S):
-                result = await asyncio.shield(self._hold)
+                reply = await asyncio.shield(self._hold)
         except TimeoutError:
             self.void(Outcome.LEDGER_FAILED)
             raise LedgerUnavailable from None
-        if result in (Result.CREATED, Result.EXISTS):
-            return
-        # There is no hold to end.
-        if result in (Result.NO_ROOM, Result.NO_SUCH_ACCOUNT):
-            self.outcome = Outcome.NO_CREDIT
-            raise OutOfCredit
-        self.outcome = Outcome.LEDGER_FAILED
-        if result is Result.NO_SUCH_PRICE:
-            raise PriceUnavailable
-        logger.error("hold %s: %s", self.request_id, result)
-        raise LedgerUnavailable
+        self.limits = reply.limits
+        if reply.result in HELD:
+            self._adopt(reply)
+            failpoint("hold.acked")
+            return None
+        # There is no hold of this request to end.
+        if reply.result is Result.REPLAYED and reply.request_id and reply.response:
+            self.outcome = Outcome.REPLAYED
+            return Stored(reply.request_id, reply.response)
+        error = refusal(reply)
+        self.outcome = Outcome.LEDGER_FAILED if isinstance(error, LedgerUnavailable) else Outcome.NOT_ADMITTED
+        raise error
+
+    def slot_taken(self, replica_id: str) -> None:
+        """The request occupies a slot of this replica from now on."""
+        self.replica_id = replica_id
+        self._slot_from_ms = self._books.now_ms()
 
     def first_chunk(self) -> None:
         """The engine has sent its first chunk."""
         if self.ttft_s is None:
-            self.ttft_s = self._clock_s() - self._read_at_s
+            self.ttft_s = self._books.clock_s() - self._read_at_s
+
+    def first_byte(self) -> None:
+        """The caller is about to be sent its first byte: no retry takes this request over any more."""
+        self._first_byte = self._books.ledger.submit(FirstByte(self.request_id, self._attempt_number))
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether a retry had taken the request over before its first byte; known a moment after that."""
+        marked = self._first_byte
+        return marked is not None and marked.done() and marked.result().result is Result.NOT_THE_CURRENT_ATTEMPT
 
     def charge(self) -> Charge:
         """What the usage so far costs: at the admission's price, and never above the hold."""
@@ -110,38 +164,78 @@ class Bill:
         priced = quote(self.price, used)
         return Charge(min(priced.amount_nano, self.hold_nano), priced, self.usage)
 
-    async def post(self, outcome: Outcome) -> Charge:
-        """Charge the usage, and wait until that is durable, at most `POST_ACK_S`: then it is retried in the background."""
-        charge = self.charge()
-        acknowledged = self._end(Post(self.request_id, FIRST_ATTEMPT, charge.amount_nano, outcome, self._attempt()))
-        if acknowledged is not None:
-            await asyncio.wait([acknowledged], timeout=POST_ACK_S)
-        return charge
+    async def post(self, answer: bytes) -> None:
+        """Charge the usage, and wait until that is durable, at most `POST_ACK_S`: then it is retried in the background.
+
+        Raises `InProgress` if a retry has taken the request over meanwhile: that one is answered and charged. Raises
+        `LedgerUnavailable` if it cannot be charged any more: then the answer must not leave.
+        """
+        failpoint("engine.last_chunk")
+        acknowledged = self._end(Outcome.COMPLETE, answer)
+        await asyncio.wait([acknowledged], timeout=POST_ACK_S)
+        failpoint("post.acked")
+        if not acknowledged.done() or (result := acknowledged.result().result) in PAID:
+            return
+        if result is Result.NOT_THE_CURRENT_ATTEMPT:
+            self.outcome = Outcome.CLIENT_LEFT_EARLY
+            raise InProgress
+        self.outcome = Outcome.LEDGER_FAILED
+        raise LedgerUnavailable
+
+    def client_left(self, answer: bytes | None) -> None:
+        """The client broke off: image units in full and the output so far if it was sent any of it, else nothing.
+
+        `answer` is what it was sent, None if that was nothing.
+        """
+        if self.outcome is not None:
+            return
+        if answer is not None and self.usage.output_tokens:
+            self._end(Outcome.CLIENT_LEFT, answer)
+        else:
+            self.void(Outcome.CLIENT_LEFT_EARLY)
 
     def void(self, outcome: Outcome) -> None:
         """End the hold without a charge. Does nothing if the bill has ended."""
-        self._end(Void(self.request_id, FIRST_ATTEMPT, outcome, self._attempt()))
-
-    def client_left(self, saw_output: bool) -> None:
-        """The client broke off: image units in full and the output so far if it was sent any of it, else nothing."""
-        if not (saw_output and self.usage.output_tokens):
-            self.void(Outcome.CLIENT_LEFT_EARLY)
-            return
-        amount_nano = self.charge().amount_nano
-        self._end(Post(self.request_id, FIRST_ATTEMPT, amount_nano, Outcome.CLIENT_LEFT, self._attempt()))
-
-    def _end(self, command: Post | Void) -> asyncio.Future[Result] | None:
         if self.outcome is not None:
-            return None
-        self.outcome = command.outcome
-        acknowledged = self._ledger.submit(command)
-        acknowledged.add_done_callback(self._check_end)
+            return
+        self.outcome = outcome
+        # Which hold is ours, or whether there is one, is known when it is acknowledged.
+        if self._hold.done():
+            self._void(self._hold)
+        else:
+            self._hold.add_done_callback(self._void)
+
+    def _void(self, hold: asyncio.Future[Reply]) -> None:
+        if hold.cancelled() or hold.result().result not in HELD:
+            return
+        assert self.outcome
+        self._adopt(hold.result())
+        self._books.ledger.submit(Void(self.request_id, self._attempt_number, self.outcome, self._attempt()))
+
+    def _end(self, outcome: Outcome, answer: bytes) -> asyncio.Future[Reply]:
+        """Charge what was used."""
+        self.outcome = outcome
+        kept = answer.decode() if self.keeps_answer else None
+        charged_nano = self.charge().amount_nano
+        acknowledged = self._books.ledger.submit(
+            Post(self.request_id, self._attempt_number, charged_nano, outcome, self._attempt(), kept)
+        )
+        acknowledged.add_done_callback(self._check_post)
+        failpoint("post.queued")
         return acknowledged
 
-    def _check_end(self, acknowledged: asyncio.Future[Result]) -> None:
-        """An end that the ledger did not take as meant is an operator's business: the answer may have gone free."""
-        if not acknowledged.cancelled() and acknowledged.result() not in AS_MEANT:
-            logger.error("unproven: request %s ended as %s: %s", self.request_id, self.outcome, acknowledged.result())
+    def _check_post(self, acknowledged: asyncio.Future[Reply]) -> None:
+        """A refused charge is an operator's business: an answer, or a part of one, may have gone free."""
+        if acknowledged.cancelled():
+            return
+        result = acknowledged.result().result
+        if result not in PAID and result is not Result.NOT_THE_CURRENT_ATTEMPT:
+            logger.error("unproven: request %s ended as %s: %s", self.request_id, self.outcome, result)
+
+    def _adopt(self, reply: Reply) -> None:
+        """The hold may be that of the request's first try."""
+        self.request_id = reply.request_id or self.request_id
+        self._attempt_number = reply.attempt
 
     def _attempt(self) -> Attempt:
         return Attempt(
@@ -153,17 +247,20 @@ class Bill:
             cached_tokens=self.usage.cached_tokens,
             output_tokens=self.usage.output_tokens,
             ttft_ms=None if self.ttft_s is None else round(1000 * self.ttft_s),
-            latency_ms=round(1000 * (self._clock_s() - self._read_at_s)),
+            latency_ms=round(1000 * (self._books.clock_s() - self._read_at_s)),
+            slot_from_ms=self._slot_from_ms,
+            slot_to_ms=None if self._slot_from_ms is None else self._books.now_ms(),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Opens bills for one gateway. `clock_s` is monotonic."""
+    """Opens bills for one gateway. `clock_s` is monotonic, `now_ms` milliseconds UTC."""
 
     ledger: LedgerClient
     gateway_id: str
     clock_s: Callable[[], float]
+    now_ms: Callable[[], int]
 
     def open_bill(self, caller: Caller, price: Price, work: Work, body_sha: str, deadline_s: float) -> Bill:
         """Price the request and send its hold on the way. Raises `LedgerUnavailable` while there is no connection."""
@@ -174,16 +271,35 @@ class Books:
             str(uuid.uuid4()),
             self.gateway_id,
             caller.key.id,
+            caller.key.org_id,
+            caller.key.project_id,
             price.model,
             price.version,
             tier="default",
             image_units=quoted.image_units,
             output_units=quoted.output_units,
-            accounts=(caller.key.credit_account,),
+            tokens_max=work.vision_tokens + work.text_tokens + work.output_tokens,
             amount_nano=quoted.amount_nano,
             body_sha=body_sha,
             expires_in_ms=round(1000 * (deadline_s + EXPIRES_AFTER_DEADLINE_S)),
+            root_key_id=caller.key.root,
             user_id=caller.user,
             metadata=None if caller.metadata is None else json.dumps(caller.metadata),
+            limits=caller.key.limits,
+            idempotency_key=caller.idempotency_key,
+            is_retry=caller.is_retry,
         )
-        return Bill(self.ledger, hold, price, work, self.clock_s)
+        return Bill(self, hold, price, work)
+
+
+def refusal(reply: Reply) -> GatewayError:
+    """What the caller is told of a hold that the ledger did not take. Pure."""
+    if reply.result in (Result.NO_ROOM, Result.NO_SUCH_ACCOUNT):
+        kind, _, owner = (reply.blocked_by or "").partition(":")
+        return BudgetSpent(BUDGET_OF[owner.partition(":")[0]]) if kind == "bud" else OutOfCredit()
+    if reply.result is Result.RATE_LIMITED:
+        return RateLimited(reply.blocked_by or "", reply.retry_after_ms or 1_000)
+    if reply.result in REFUSALS:
+        return REFUSALS[reply.result]()
+    logger.error("a hold was answered %s", reply.result)
+    return LedgerUnavailable()

@@ -4,12 +4,18 @@
       BadRequest                 400  something in the request; `param` names it
         BadImage                 400  an image; `code` says what is wrong with it
         ContextTooLong           400  prompt and answer do not fit the model
+        IdempotencyKeyReused     400  the key was sent before, with another body
       InvalidKey                 401  no key, or one that does not work
       NotAllowed                 403  the key works, but not for this
+        ModelNotAllowed          403  nor for this model
       NotFound, ModelNotFound    404
+      NothingOfThatName          404  what is asked for or about is not there
       MethodNotAllowed           405
+      InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
+      Conflict                   409  not in the state that things are in; not retried: waiting does not help
       TooLarge                   413  the body
-      OutOfCredit                429  not retried: waiting does not help
+      OutOfCredit, BudgetSpent   429  not retried: waiting does not help
+      RateLimited                429  try again after `retry_after_s`
       EngineFailed               500  the engine broke off
       Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
                                       PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable
@@ -74,6 +80,15 @@ class ContextTooLong(BadRequest):
         )
 
 
+class IdempotencyKeyReused(BadRequest):
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was sent before with another body. Use a new key for a new request.",
+            param="Idempotency-Key",
+            code="idempotency_key_reuse",
+        )
+
+
 class InvalidKey(GatewayError):
     """Missing, malformed, unknown, expired and revoked keys are told the same."""
 
@@ -93,6 +108,14 @@ class NotAllowed(GatewayError):
         super().__init__(f"This key does not have the scope '{scope}'. Use one that has.", code="scope_not_allowed")
 
 
+class ModelNotAllowed(NotAllowed):
+    def __init__(self) -> None:
+        GatewayError.__init__(
+            self, "This key may not use this model. GET /v1/models lists those it may.",
+            param="model", code="model_not_allowed",
+        )  # fmt: skip
+
+
 class NotFound(GatewayError):
     status = 404
 
@@ -107,6 +130,15 @@ class ModelNotFound(GatewayError):
         super().__init__(
             "No model of that name is served here. GET /v1/models lists them.", param="model", code="model_not_found"
         )
+
+
+class NothingOfThatName(GatewayError):
+    """`what`: "key", "budget", ..."""
+
+    status = 404
+
+    def __init__(self, what: str, *, param: str | None = None) -> None:
+        super().__init__(f"There is no such {what} here. Check its name.", param=param)
 
 
 class MethodNotAllowed(GatewayError):
@@ -139,6 +171,55 @@ class OutOfCredit(GatewayError):
             "The organisation's credit does not cover this request. Ask the operator for more.",
             code="credit_balance_exhausted",
         )
+
+
+class BudgetSpent(GatewayError):
+    """`whose`: key, project or organization."""
+
+    status = 429
+    type = "insufficient_quota"
+    should_retry = False
+
+    def __init__(self, whose: str) -> None:
+        super().__init__(
+            f"The budget of this {whose} does not cover this request. Ask the operator to raise it, or wait for its next "
+            "period.",
+            code=f"{whose}_spend_limit_exceeded",
+        )
+
+
+class RateLimited(GatewayError):
+    """`limit` is the name of the limit that was reached."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, limit: str, retry_after_ms: int) -> None:
+        super().__init__(
+            f"This key has reached its limit '{limit}'. Try again after Retry-After.",
+            param=limit,
+            code="rate_limit_exceeded",
+        )
+        self.retry_after_ms = retry_after_ms
+        self.retry_after_s = -(-retry_after_ms // 1000)
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), (b"retry-after-ms", str(self.retry_after_ms).encode())]
+
+
+class InProgress(GatewayError):
+    status = 409
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The same request is being answered already. Try again after Retry-After.", code="idempotency_in_progress"
+        )
+
+
+class Conflict(GatewayError):
+    status = 409
+    should_retry = False
 
 
 class EngineFailed(GatewayError):

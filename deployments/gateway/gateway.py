@@ -9,8 +9,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from accounting.price import Price
@@ -25,6 +23,7 @@ from deployments.gateway.media import Media
 from deployments.gateway.metrics import ServeMetrics
 from deployments.gateway.route import ServeRouter
 from deployments.ledger.client import Address, LedgerClient
+from deployments.ledger.locate import Ledger, writer_address
 
 CLOSE_PATIENCE_S = 30.0
 QUEUE_WAIT_S = 10.0
@@ -34,16 +33,12 @@ QUEUE_WAIT_S = 10.0
 class Neighbours:
     """How a gateway finds the ledger and the engines: by application name, or by handles in its own application."""
 
-    ledger: DeploymentHandle[Any] | str
+    ledger: Ledger
     engines: dict[str, DeploymentHandle[Any] | str]
 
     async def ledger_address(self) -> Address:
         """Ask the writer where it listens. Raises OSError while it cannot be reached."""
-        try:
-            address: Address = await _handle(self.ledger).address.remote()
-        except (RayError, RayServeException) as error:
-            raise ConnectionError(f"the ledger's writer is not running: {error}") from error
-        return address
+        return await writer_address(self.ledger)
 
     def engine(self, card: ModelCard) -> DeploymentHandle[Any]:
         """The model's deployment. Raises `RayServeException` while it is not deployed."""
@@ -59,19 +54,21 @@ class Gateway:
         cards: list[ModelCard],
         prices: list[Price],
         neighbours: Neighbours,
+        client: type[LedgerClient],
         limits: ChatLimits,
         fetch: FetchLimits,
     ) -> None:
         self._catalog = Catalog(cards)
         self._prices = {price.model: price for price in prices}
         self._neighbours = neighbours
+        self._client = client
         self._limits = limits
         self._fetch = fetch
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
         """Called by Serve after the constructor."""
-        ledger = LedgerClient(self._neighbours.ledger_address)
-        keys = Keys(lambda: time.time_ns() // 1_000_000)
+        ledger = self._client(self._neighbours.ledger_address)
+        keys = Keys(now_ms)
         fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics()
         router = ServeRouter(self._neighbours.engine, ray.get_runtime_context().get_actor_name(), QUEUE_WAIT_S)
         chat = ChatCompletions(
@@ -79,7 +76,7 @@ class Gateway:
             self._prices,
             keys,
             Media(fetcher),
-            Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic),
+            Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms),
             router,
             engines,
             metrics,
@@ -101,8 +98,12 @@ class Gateway:
             await fetcher.close()
             await engines.close()
 
-        return GatewayApp(chat, self._catalog, keys, ledger, metrics, start, stop)
+        return GatewayApp(chat, self._catalog, keys, ledger, metrics, now_ms, start, stop)
 
 
 def _handle(neighbour: DeploymentHandle[Any] | str) -> DeploymentHandle[Any]:
     return serve.get_app_handle(neighbour) if isinstance(neighbour, str) else neighbour
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -47,7 +47,7 @@ async def keep_fresh(keys: Keys, ledger: LedgerClient) -> None:
     """Reload the key records until cancelled; while the ledger is away, the last ones stay in use."""
     while True:
         try:
-            keys.replace(await ledger.keys())
+            keys.replace(await ledger.ask("keys"))
         except Exception as error:  # noqa: BLE001  # a refresh that ends for good would keep revoked keys working
             logger.warning("key records not refreshed: %s: %s", type(error).__name__, error)
         await asyncio.sleep(REFRESH_EVERY_S)

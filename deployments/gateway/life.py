@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from accounting.command import Outcome
+from accounting.failpoint import failpoint
 from accounting.key import Scope
 from accounting.price import Price, Work
 from catalog import Catalog, ModelCard
 from deployments.gateway import answer
 from deployments.gateway.asgi import ClientLeft, Exchange
-from deployments.gateway.bill import Bill, Books, Caller
+from deployments.gateway.bill import Bill, Books, Caller, Stored
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, ImageRefused, engine_body
 from deployments.gateway.errors import (
     BadImage,
@@ -20,8 +21,11 @@ from deployments.gateway.errors import (
     ContextTooLong,
     EngineFailed,
     GatewayError,
+    InProgress,
+    ModelNotAllowed,
     ModelNotFound,
     Overloaded,
+    PriceUnavailable,
     Unavailable,
 )
 from deployments.gateway.keys import Keys
@@ -29,11 +33,14 @@ from deployments.gateway.media import Media, Picture, check_decodes, decode_data
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
 from deployments.gateway.route import Router
-from deployments.gateway.slots import Replica
+from deployments.gateway.transcript import Transcript, retold
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
 
+JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 # What a chat template may add, in tokens: to each message a role and delimiters, before them a default system message.
 TEMPLATE_TOKENS_MAX = 64
 
@@ -56,6 +63,11 @@ class Admitted:
     pictures: list[Picture]
     chat: ChatRequest
     deadline_s: float
+    transcript: Transcript
+
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.chat.stream_options and self.chat.stream_options.include_usage)
 
 
 class ChatCompletions:
@@ -90,12 +102,12 @@ class ChatCompletions:
             self._settled(admitted, exchange),
             exchange.while_connected(),
             asyncio.timeout(admitted.deadline_s) as deadline,
-            self._replica(admitted) as replica,
         ):
-            await admitted.bill.durable()
-            async with self._engines.ask(
-                replica, admitted.bill.request_id, admitted.body, admitted.card.context_tokens
-            ) as engine_answer:
+            stored = await admitted.bill.durable()
+            if stored is not None:
+                await _replay(stored, admitted, exchange)
+                return
+            async with self._answer(admitted) as engine_answer:
                 if admitted.chat.stream:
                     await _relay_stream(engine_answer, admitted, exchange, deadline)
                 else:
@@ -109,6 +121,11 @@ class ChatCompletions:
         card = self._catalog.find(chat.request.model)
         if card is None:
             raise ModelNotFound
+        if not key.may_use(card.served_name):
+            raise ModelNotAllowed
+        price = self._prices.get(card.served_name)
+        if price is None:
+            raise PriceUnavailable
         check_against_card(chat, card)
         pictures = await self._media.load(chat.request, card)
         work = bounded_work(chat.request, card, pictures)
@@ -116,13 +133,13 @@ class ChatCompletions:
         body = engine_body(chat, card, pictures, work.output_tokens)
         # Last: from here on a hold may exist, and only `_settled` ends it.
         bill = self._books.open_bill(
-            Caller(key, chat.request.user, chat.request.metadata),
-            self._prices[card.served_name],
+            Caller(key, chat.request.user, chat.request.metadata, idempotency_key(exchange), is_retry(exchange)),
+            price,
             work,
             hashlib.sha256(raw).hexdigest(),
             deadline_s,
         )
-        return Admitted(card, bill, body, pictures, chat.request, deadline_s)
+        return Admitted(card, bill, body, pictures, chat.request, deadline_s, Transcript())
 
     def _deadline_s(self, exchange: Exchange, chat: ChatRequest) -> float:
         """The client's own patience for a whole answer, where the SDK tells it: given-up work is not worth a GPU."""
@@ -136,10 +153,13 @@ class ChatCompletions:
         return min(patience_s, self._limits.deadline_s) if patience_s > 0 else self._limits.deadline_s
 
     @asynccontextmanager
-    async def _replica(self, admitted: Admitted) -> AsyncIterator[Replica]:
-        async with self._router.replica(admitted.card, admitted.deadline_s) as replica:
-            admitted.bill.replica_id = replica.id
-            yield replica
+    async def _answer(self, admitted: Admitted) -> AsyncIterator[EngineAnswer]:
+        """Have a replica's engine answer; its slot is ours until the answer was read."""
+        card, bill = admitted.card, admitted.bill
+        async with self._router.replica(card, admitted.deadline_s) as replica:
+            bill.slot_taken(replica.id)
+            async with self._engines.ask(replica, bill.request_id, admitted.body, card.context_tokens) as engine_answer:
+                yield engine_answer
 
     @asynccontextmanager
     async def _settled(self, admitted: Admitted, exchange: Exchange) -> AsyncIterator[None]:
@@ -148,9 +168,9 @@ class ChatCompletions:
         try:
             yield
         except ClientLeft:
-            bill.client_left(saw_output=exchange.started)
+            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)
         except asyncio.CancelledError:
-            bill.client_left(saw_output=exchange.started)
+            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)
             raise
         except (GatewayError, EngineBrokeOff, TimeoutError) as error:
             bill.void(outcome_of(error))
@@ -161,6 +181,22 @@ class ChatCompletions:
         finally:
             bill.void(Outcome.ENGINE_FAILED)  # only a defect of ours leaves a bill open until here
             self._metrics.ended(bill)
+
+
+def idempotency_key(exchange: Exchange) -> str | None:
+    """The caller's own name for this request. Raises `BadRequest`."""
+    key = exchange.header("idempotency-key")
+    if key is not None and not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX:
+        raise BadRequest(
+            f"'Idempotency-Key' has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters.", param="Idempotency-Key"
+        )
+    return key
+
+
+def is_retry(exchange: Exchange) -> bool:
+    """Whether the client's SDK sends this request again by itself, as it does after a broken connection."""
+    count = exchange.header("x-stainless-retry-count") or ""
+    return count.isdecimal() and count.strip("0") != ""
 
 
 def check_against_card(chat: Chat, card: ModelCard) -> None:
@@ -193,6 +229,8 @@ def outcome_of(error: Exception) -> Outcome:
     match error:
         case BadRequest():
             return Outcome.REFUSED
+        case InProgress():
+            return Outcome.CLIENT_LEFT_EARLY  # its SDK goes on elsewhere, with this very hold
         case Unavailable():
             return Outcome.NO_REPLICA
         case TimeoutError():
@@ -209,9 +247,11 @@ async def _relay_whole(
     bill.usage = answer.read_usage(data["usage"])
     bill.finish = data["choices"][0]["finish_reason"]
     deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
-    charge = await bill.post(Outcome.COMPLETE)
+    charge = bill.charge()
+    body = answer.whole(data, bill, charge)
+    await bill.post(body)
     price = (b"x-vlm-price-nanousd", str(charge.amount_nano).encode())
-    await exchange.answer(200, answer.whole(data, bill, charge), [*_headers(bill), price])
+    await exchange.answer(200, body, [*_headers(bill), price])
 
 
 async def _relay_stream(
@@ -227,22 +267,39 @@ async def _relay_stream(
             continue
         bill.first_chunk()
         bill.finish = chunk["choices"][0].get("finish_reason") or bill.finish
+        if bill.keeps_answer:
+            admitted.transcript.add(chunk)
         if not exchange.started:
-            await exchange.start(200, b"text/event-stream; charset=utf-8", _headers(bill))
+            bill.first_byte()
+            await exchange.start(200, EVENT_STREAM, _headers(bill))
+            failpoint("first_byte.sent")
+        elif bill.taken_over:
+            raise InProgress
         await exchange.write(answer.chunk(chunk))
+        failpoint("stream.middle")
     if last is None or not exchange.started:
         raise EngineBrokeOff
     deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
-    charge = await bill.post(Outcome.COMPLETE)
-    options = admitted.chat.stream_options
-    usage_event = answer.usage_chunk(last, bill, charge) if options and options.include_usage else b""
+    await bill.post(admitted.transcript.encoded(bill))
+    usage_event = answer.usage_chunk(last, bill, bill.charge()) if admitted.wants_usage else b""
     await exchange.end(usage_event + answer.DONE)
+
+
+async def _replay(stored: Stored, admitted: Admitted, exchange: Exchange) -> None:
+    """Tell an earlier answer again."""
+    headers = [(b"x-vlm-request-id", stored.request_id.encode()), (b"x-idempotent-replay", b"true")]
+    if admitted.chat.stream:
+        body, media_type = retold(stored.answer, with_usage=admitted.wants_usage), EVENT_STREAM
+    else:
+        body, media_type = stored.answer.encode(), JSON
+    await exchange.answer(200, body, headers, media_type)
 
 
 def _headers(bill: Bill) -> list[tuple[bytes, bytes]]:
     return [
         (b"x-vlm-request-id", bill.request_id.encode()),
         (b"x-vlm-hold-nanousd", str(bill.hold_nano).encode()),
+        *answer.limit_headers(bill.limits),
     ]
 
 

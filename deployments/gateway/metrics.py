@@ -4,7 +4,7 @@ from typing import Protocol
 
 from ray.serve import metrics
 
-from accounting.price import NANO_USD
+from accounting.money import NANO_USD
 from accounting.store import Snapshot
 from deployments.gateway.bill import Bill
 

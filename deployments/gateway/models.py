@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from accounting.price import usd
+from accounting.money import usd
 from catalog.card import CardPrice, ModelCard
 
 

@@ -1,15 +1,13 @@
-"""The body of `POST /v1/chat/completions`: what is accepted, as data. What is unknown is refused by name.
-
-Validation is by pydantic, its errors are translated here: they name the field and never repeat its content.
-"""
+"""The body of `POST /v1/chat/completions`: what is accepted, as data."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from deployments.gateway.errors import BadRequest
+from deployments.gateway.form import Form, json_object, refusal
 
 Detail = Literal["auto", "low", "high"]
 
@@ -18,26 +16,22 @@ MESSAGES_MAX = 1000
 PARTS_MAX = 1000
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class Text(_Data):
+class Text(Form):
     type: Literal["text"]
     text: str
 
 
-class ImageUrl(_Data):
+class ImageUrl(Form):
     url: str
     detail: Detail = "auto"
 
 
-class Image(_Data):
+class Image(Form):
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-class Refusal(_Data):
+class Refusal(Form):
     type: Literal["refusal"]
     refusal: str
 
@@ -46,7 +40,7 @@ Part = Annotated[Text | Image | Refusal, Field(discriminator="type")]
 PlainPart = Annotated[Text | Refusal, Field(discriminator="type")]
 
 
-class _Message(_Data):
+class _Message(Form):
     name: str | None = None
 
 
@@ -60,12 +54,12 @@ class SystemMessage(_Message):
     content: str | Annotated[list[Text], Field(min_length=1)]
 
 
-class ToolCallFunction(_Data):
+class ToolCallFunction(Form):
     name: str
     arguments: str
 
 
-class ToolCall(_Data):
+class ToolCall(Form):
     id: str
     type: Literal["function"]
     function: ToolCallFunction
@@ -87,12 +81,12 @@ class ToolMessage(_Message):
 Message = Annotated[UserMessage | SystemMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 
-class StreamOptions(_Data):
+class StreamOptions(Form):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class ChatRequest(_Data):
+class ChatRequest(Form):
     """A chat completion. The last group travels to the engine as it is, if the model's card lists it."""
 
     model: str
@@ -164,8 +158,6 @@ OWN_FIELDS = frozenset(
     }
 )
 
-_ADAPTER = TypeAdapter(ChatRequest)
-
 
 def encoded(data: Any) -> bytes:
     """JSON to send on. Raises `BadRequest` for what orjson reads but does not write: some hundred levels of nesting."""
@@ -185,54 +177,11 @@ class Chat:
 
 def parse(body: bytes) -> Chat:
     """Read a request. Raises `BadRequest`, which names the field at fault."""
+    data = json_object(body)
     try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest("The body is not valid JSON. Send one JSON object, encoded as UTF-8.") from error
-    if not isinstance(data, dict):
-        raise BadRequest("The body is not a JSON object.")
-    try:
-        return Chat(_ADAPTER.validate_python(data, strict=True), data)
+        return Chat(ChatRequest.model_validate(data, strict=True), data)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        # Of the members of a union, the one that was meant is the one that got furthest.
-        detail = max(faults, key=lambda fault: (len(fault["loc"]), fault["type"] != "string_type"))
-        raise _translated(data, detail["loc"], detail["type"], detail["msg"]) from None
-
-
-def _translated(data: Any, location: tuple[int | str, ...], kind: str, message: str) -> BadRequest:
-    param = _path(data, location) or "the body"
-    match kind:
-        case "extra_forbidden":
-            # The last step is the caller's own word, of any length: only a name is worth repeating.
-            return BadRequest(f"There is no field '{param}'. Remove it or correct its name.", param=param)
-        case "missing":
-            return BadRequest(f"'{param}' is missing.", param=param)
-        case "union_tag_invalid" | "union_tag_not_found":
-            field = f"{param}.{'role' if param.count('.') == 0 else 'type'}"
-            return BadRequest(f"'{field}' is missing, or of a kind that is not taken here.", param=field)
-        case _:
-            return BadRequest(f"'{param}': {message}.", param=param)
-
-
-PATH_CHARACTERS_MAX = 120
-
-
-def _path(data: Any, location: tuple[int | str, ...]) -> str:
-    """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through."""
-    path, name, node, tagged = "", "", data, False
-    for step in location:
-        if isinstance(node, list) and isinstance(step, int):
-            path += f"[{step}]"
-            node = node[step] if step < len(node) else None
-            tagged = name in ("messages", "content")
-        elif isinstance(node, dict) and isinstance(step, str):
-            if tagged and step in (node.get("role"), node.get("type")):
-                tagged = False  # the tag of a union's member comes first, and may be a field's name as well
-                continue
-            path += f".{step}" if path else step
-            node, name = node.get(step), step
-    return path[:PATH_CHARACTERS_MAX]
+        raise refusal(error, data) from None
 
 
 def _text_bytes(message: Message) -> int:

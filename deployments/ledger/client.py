@@ -9,14 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
 from accounting import wire
-from accounting.command import Command, Result
-from accounting.key import KeyRecord
-from accounting.store import Snapshot
+from accounting.command import Command, Reply
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
@@ -24,7 +22,9 @@ logger = logger_for(__name__)
 RECONNECT_AFTER_S = 0.2
 RETRY_AFTER_S = 0.5
 
-T = TypeVar("T")
+
+class NoAnswer(Exception):
+    """The ledger's store could not answer a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ Locate = Callable[[], Awaitable[Address]]
 class _Sent:
     line: bytes
     future: asyncio.Future[Any]
-    decode: Callable[[Any], Any]
+    is_question: bool
 
 
 class LedgerClient:
@@ -79,26 +79,27 @@ class LedgerClient:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def submit(self, command: Command) -> asyncio.Future[Result]:
-        """Send a command. The future holds its result once it is durable; cancelling the future does not unsend it."""
+    def submit(self, command: Command) -> asyncio.Future[Reply]:
+        """Send a command. The future holds its reply once it is durable; cancelling the future does not unsend it."""
         number = next(self._numbers)
-        return self._send(number, wire.encode_command(number, command), Result)
+        return self._send(number, _Sent(wire.encode_command(number, command), _future(), is_question=False))
 
-    async def keys(self) -> list[KeyRecord]:
+    async def ask(self, about: str, *arguments: object) -> Any:
+        """Ask what the method `about` of `accounting.store.Store` answers. Raises `NoAnswer`."""
         number = next(self._numbers)
-        return await self._send(number, wire.encode_question(number, "keys"), wire.decode_keys)
+        line = wire.encode_question(number, about, *arguments)
+        answer = await self._send(number, _Sent(line, _future(), is_question=True))
+        try:
+            return wire.decode_answer(about, answer)
+        except wire.NotOfThisLedger as error:
+            raise NoAnswer("the ledger's writer is of another version") from error
 
-    async def snapshot(self) -> Snapshot:
-        number = next(self._numbers)
-        return await self._send(number, wire.encode_question(number, "snapshot"), wire.decode_snapshot)
-
-    def _send(self, number: int, line: bytes, decode: Callable[[Any], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._unacknowledged[number] = _Sent(line, future, decode)
+    def _send(self, number: int, sent: _Sent) -> asyncio.Future[Any]:
+        self._unacknowledged[number] = sent
         self._idle.clear()
         if self._writer:
-            self._writer.write(line)
-        return future
+            self._writer.write(sent.line)
+        return sent.future
 
     async def _keep_connected(self) -> None:
         while True:
@@ -124,16 +125,32 @@ class LedgerClient:
 
     def _acknowledge(self, message: dict[str, Any]) -> None:
         number = message["id"]
-        if "failure" in message:
+        sent = self._unacknowledged.get(number)
+        failure = message.get("failure")
+        if sent is None:  # what was sent twice is answered twice
+            return
+        if failure is not None and not sent.is_question:
             # The store could not do it now (a full disk, say): the command stays ours, and is sent again.
             asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._send_again, number)
             return
-        sent = self._unacknowledged.pop(number, None)
+        # A reply that cannot be read ends the connection here: that command stays ours, too.
+        answer = message.get("answer") if sent.is_question else wire.decode_reply(message["answer"])
+        del self._unacknowledged[number]
+        if failure is not None and not sent.future.cancelled():
+            sent.future.set_exception(NoAnswer(failure))
+        elif not sent.future.cancelled():
+            sent.future.set_result(answer)
+        # After those who wait for this answer: they may have more to send.
+        asyncio.get_running_loop().call_soon(self._rest)
+
+    def _rest(self) -> None:
         if not self._unacknowledged:
             self._idle.set()
-        if sent and not sent.future.done():  # a command that was sent twice is answered twice
-            sent.future.set_result(sent.decode(message["answer"]))
 
     def _send_again(self, number: int) -> None:
         if self._writer and number in self._unacknowledged:
             self._writer.write(self._unacknowledged[number].line)
+
+
+def _future() -> asyncio.Future[Any]:
+    return asyncio.get_running_loop().create_future()

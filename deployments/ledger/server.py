@@ -6,13 +6,12 @@ on a kept connection a few hundredths.
 
 import asyncio
 import hmac
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from accounting import wire
-from accounting.command import Result
+from accounting.command import Reply, Result
 from accounting.group_commit import GroupCommit
 from accounting.store import Store, StoreError
 from deployments.log import logger_for
@@ -20,10 +19,6 @@ from deployments.log import logger_for
 logger = logger_for(__name__)
 
 SWEEP_EVERY_S = 1.0
-QUESTIONS: dict[str, Callable[[Store], object]] = {
-    "keys": lambda store: store.keys(),
-    "snapshot": lambda store: store.snapshot(),
-}
 
 
 class LedgerServer:
@@ -93,19 +88,26 @@ class LedgerServer:
 
     def _answer(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         number = message["id"]
-        if "ask" in message:
-            # Beside the commits: a long answer keeps no payment waiting.
-            question = asyncio.to_thread(QUESTIONS[message["ask"]], self._store)
-            future: asyncio.Future[Any] = asyncio.ensure_future(question)
-        else:
-            try:
-                command = wire.decode_command(message["do"], message["with"])
-            except (LookupError, TypeError, ValueError):
-                # Final: sent again, it would stand in the way of everything behind it.
-                writer.write(wire.encode_answer(number, Result.INVALID))
-                return
-            future = self.commits.submit(command)
+        future: asyncio.Future[Any]
+        try:
+            if "ask" in message:
+                arguments = wire.decode_arguments(message["ask"], message["with"])
+                # Beside the commits: a long answer keeps no payment waiting.
+                question = getattr(self._store, message["ask"])
+                future = asyncio.ensure_future(asyncio.to_thread(question, *arguments))
+            else:
+                future = self.commits.submit(wire.decode_command(message["do"], message["with"]))
+        except wire.NotOfThisLedger:
+            writer.write(_not_understood(number, message))
+            return
         future.add_done_callback(lambda done: _reply(number, done, writer))
+
+
+def _not_understood(number: int, message: dict[str, Any]) -> bytes:
+    """A final answer: sent again, the line would stand in the way of everything behind it."""
+    if "ask" in message:
+        return wire.encode_failure(number, "no question that this ledger's writer knows; upgrade it")
+    return wire.encode_answer(number, Reply(Result.INVALID))
 
 
 def _reply(number: int, done: asyncio.Future[Any], writer: asyncio.StreamWriter) -> None:

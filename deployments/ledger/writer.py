@@ -1,4 +1,4 @@
-"""The Serve deployment of the embedded ledger: one replica, the only process that writes the SQLite file."""
+"""The Serve deployment that writes the ledger: one replica for a SQLite file, any number for PostgreSQL."""
 
 import os
 import secrets
@@ -10,8 +10,8 @@ import ray
 from accounting.command import AddKey, AddPrice, Grant, Result
 from accounting.key import Scope, mint
 from accounting.price import Price
-from accounting.sqlite import SqliteStore
 from accounting.store import Store
+from accounting.stores import open_store
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
 
@@ -29,9 +29,10 @@ class LedgerWriter:
     """Opens the store, makes the first keys if there are none, and serves it."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, file: Path, keys_folder: Path, prices: list[Price]
+        self, where: str, keys_folder: Path, prices: list[Price]
     ) -> None:
-        store = SqliteStore(file, now_ms)
+        """`where`: a SQLite file, or a `postgresql://` URL. Raises `StoreError` or `PriceChanged`."""
+        store = open_store(where, now_ms)
         publish(store, prices)
         make_first_keys(store, keys_folder)
         self._store = store
@@ -55,8 +56,8 @@ class LedgerWriter:
 
 def publish(store: Store, prices: list[Price]) -> None:
     """Store the price version of every card. Raises `PriceChanged`."""
-    for price, result in zip(prices, store.apply([AddPrice(price) for price in prices]), strict=True):
-        if result is Result.EXISTS_WITH_DIFFERENT_CONTENT:
+    for price, reply in zip(prices, store.apply([AddPrice(price) for price in prices]), strict=True):
+        if reply.result is Result.EXISTS_WITH_DIFFERENT_CONTENT:
             raise PriceChanged(
                 f"{price.model}: the card's price differs from version {price.version} in the ledger; "
                 f"a price version never changes, so give the card price.version {price.version + 1}"

@@ -4,8 +4,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from accounting.postgres import PostgresStore
 from accounting.sqlite import SqliteStore
 
 
@@ -32,6 +34,27 @@ def file(tmp_path: Path) -> Path:
 def store(file: Path, clock: Clock) -> Iterator[SqliteStore]:
     with closing(SqliteStore(file, clock)) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def kept_postgres_url(postgres: Callable[[], str]) -> str:
+    """A ledger in PostgreSQL: making one takes longer than most tests."""
+    url = postgres()
+    PostgresStore(url).close()
+    return url
+
+
+@pytest.fixture
+def postgres_ledger_url(kept_postgres_url: str) -> str:
+    """The same, with nothing in it."""
+    with psycopg.connect(kept_postgres_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # no trigger keeps us from it
+        for (table,) in connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema AND tablename <> 'schema_version'"
+        ).fetchall():
+            connection.execute(f"DELETE FROM {table}" + (" WHERE kind <> 'contra'" if table == "account" else ""))
+        connection.execute("UPDATE account SET posted_nano = 0")
+    return kept_postgres_url
 
 
 @pytest.fixture

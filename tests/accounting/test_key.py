@@ -48,6 +48,20 @@ def test_when_a_key_works(expires_at_ms: int | None, revoked_at_ms: int | None, 
     assert record.works_at(now_ms) is works
 
 
+@pytest.mark.parametrize(
+    ("models", "model", "may"), [((), "m", True), (("m",), "m", True), (("m", "n"), "n", True), (("m",), "n", False)]
+)
+def test_which_models_a_key_may_use(models: tuple[str, ...], model: str, may: bool):
+    """Those on its list, or all if there is none."""
+    assert replace(RECORD, models=models).may_use(model) is may
+
+
+def test_a_rotated_key_goes_on_under_its_first_id():
+    """Budgets and rate limits know a line of rotations by its first key."""
+    assert RECORD.root == "key_1"
+    assert replace(RECORD, id="key_2", root_id="key_1").root == "key_1"
+
+
 def test_an_organisation_pays_for_its_keys():
     """The keys of an organisation draw on one credit account."""
     assert RECORD.credit_account == "credit:org"

@@ -1,10 +1,8 @@
-from decimal import Decimal
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.price import NANO_USD, Price, Quote, Work, quote, usd
+from accounting.price import Price, Quote, Work, quote
 
 PRICE = Price("qwen2-vl-7b", 1, unit_nano=1_341_000, batch_unit_nano=670_500)
 INTERNVL_IMAGE = 3_328  # 13 tiles of 256
@@ -64,28 +62,3 @@ def test_a_charge_never_exceeds_its_hold(price: Price, images: list[int], text: 
     charge = quote(price, used)
     assert 0 <= charge.amount_nano <= hold.amount_nano
     assert type(charge.amount_nano) is type(hold.amount_nano) is int
-
-
-@pytest.mark.parametrize(
-    ("amount_nano", "printed"),
-    [
-        (0, "0"),
-        (1, "0.000000001"),
-        (1_341_000, "0.001341"),
-        (-1_341_000, "-0.001341"),
-        (NANO_USD, "1"),
-        (-NANO_USD, "-1"),
-        (1_500_000_000, "1.5"),
-        (-10_000_000_001, "-10.000000001"),
-        (2**63 - 1, "9223372036.854775807"),
-    ],
-)
-def test_usd(amount_nano: int, printed: str):
-    """Dollars are printed from the integer, without an exponent or trailing zeros."""
-    assert usd(amount_nano) == printed
-
-
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_usd_is_exact(amount_nano: int):
-    """What is printed is the amount, to the nano-dollar."""
-    assert Decimal(usd(amount_nano)) * NANO_USD == amount_nano

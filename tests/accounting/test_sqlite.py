@@ -1,201 +1,88 @@
+"""What only a SQLite file can do, or suffer. What every store does is in `test_store.py`."""
+
+import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, AddPrice, Attempt, Command, Grant, Hold, Outcome, Post, Result, Void
-from accounting.key import KeyRecord
-from accounting.price import Price
+from accounting.command import AddKey, Result
+from accounting.sql.schema import FOLDER
 from accounting.sqlite import SqliteStore
-from accounting.store import Snapshot, StoreError, Total
+from accounting.store import Balance, Snapshot, StoreError, Total
+from accounting.usage import Bucket, UsageQuery, Width
+from tests.accounting.examples import HOLD, KEY, OPENING, POST, results
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
-PRICE = Price("m", 1, unit_nano=1_000, batch_unit_nano=500, basis='{"source": "a test"}')
-CREDIT_NANO = 10_000
-TRIED = Attempt("replica_1", "stop", 2, 64, 2_392, 0, 150, ttft_ms=80, latency_ms=900)
-HOLD = Hold("r1", "gw_1", "key_1", "m", 1, "default", (1, 3), 0, ("credit:org",), 4_000, "sha", expires_in_ms=60_000)
-POST = Post("r1", attempt=1, charged_nano=3_000, outcome=Outcome.COMPLETE, record=TRIED)
-VOID = Void("r1", attempt=1, outcome=Outcome.ENGINE_FAILED, record=TRIED)
-KEY = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", ("inference", "usage:read"), expires_at_ms=9_000)
+NOBODY = 65_534
 
-ACCOUNTS = "SELECT id, posted_nano, reserved_nano FROM account WHERE kind = 'credit'"
-EVERYTHING = (
-    "SELECT * FROM hold",
-    "SELECT * FROM entry",
-    "SELECT * FROM account",
-    "SELECT * FROM attempt",
-    "SELECT * FROM price",
-    "SELECT * FROM api_key",
-)
+# A ledger of version 1: 10,000 given; one request posted at 3,000 of 4,000, one void, one open at 2,000.
+VERSION_1 = f"""
+BEGIN; {(FOLDER / "sqlite" / "1.sql").read_text(encoding="utf-8")} PRAGMA user_version = 1; COMMIT;
+INSERT INTO price VALUES ('m', 1, 1000, 1000, 500, 0, 0, '{{}}');
+INSERT INTO api_key VALUES ('key_1', 'sha', 'org', 'team', 'laptop', '["inference"]', 1000, NULL, NULL);
+INSERT INTO account (id, kind, limit_nano) VALUES ('credit:org', 'credit', 0);
+INSERT INTO hold VALUES
+  ('r1', 1, 'gw', 'key_1', 'm', 1, 'default', '{{"images": [1, 3], "output": 0}}', '["credit:org"]', 4000, NULL, 'open', NULL,
+   'sha', 'ann', NULL, 3599999, 3659999, NULL),
+  ('r2', 1, 'gw', 'key_1', 'm', 1, 'default', '{{"images": [1], "output": 0}}', '["credit:org"]', 1000, NULL, 'open', NULL,
+   'sha', NULL, NULL, 3600000, 3660000, NULL),
+  ('r3', 1, 'gw', 'key_1', 'm', 1, 'default', '{{"images": [1], "output": 1}}', '["credit:org"]', 2000, NULL, 'open', NULL,
+   'sha', NULL, NULL, 3600000, 3660000, NULL);
+UPDATE hold SET state = 'posted', charged_nano = 3000, why = 'complete', closed_at_ms = 3600500 WHERE request_id = 'r1';
+UPDATE hold SET state = 'void', why = 'engine_failed', closed_at_ms = 3600500 WHERE request_id = 'r2';
+INSERT INTO attempt VALUES
+  ('r1', 1, 'replica_1', 'stop', 2, 64, 2392, 10, 150, 80, 900, 1), ('r2', 1, 'replica_1', NULL, 1, 9, 1196, 0, 5, 80, 90, 0);
+INSERT INTO entry (kind, ref, account_id, amount_nano, at_ms) VALUES
+  ('grant', 'free', 'credit:org', -10000, 1000), ('grant', 'free', 'contra:grant', 10000, 1000),
+  ('charge', 'r1', 'credit:org', 3000, 3600500), ('charge', 'r1', 'revenue', -3000, 3600500);
+UPDATE account SET posted_nano = -7000, reserved_nano = 2000 WHERE id = 'credit:org';
+UPDATE account SET posted_nano = 10000 WHERE id = 'contra:grant';
+UPDATE account SET posted_nano = -3000 WHERE id = 'revenue';
+"""
 
 
 @pytest.fixture
 def store(store: SqliteStore) -> SqliteStore:
     """A store with one price and one organisation that has credit."""
-    store.apply([AddPrice(PRICE), Grant("free", "credit:org", CREDIT_NANO)])
+    store.apply(OPENING)
     return store
 
 
-def test_a_hold_reserves_its_amount(store: SqliteStore, rows: Rows):
-    """What is held is no longer free, but nothing is charged yet."""
-    assert store.apply([HOLD]) == [Result.CREATED]
-    assert rows(ACCOUNTS) == [("credit:org", -10_000, 4_000)]
-    assert rows("SELECT kind FROM entry") == [("grant",), ("grant",)]
+@pytest.fixture
+def old_file(file: Path) -> Path:
+    """A ledger that version 1 has left behind."""
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(VERSION_1)
+    return file
 
 
-@pytest.mark.parametrize(
-    ("amount_nano", "result"),
-    [
-        (0, Result.CREATED),
-        (10_000, Result.CREATED),  # -10,000 + 10,000 <= 0
-        (10_001, Result.NO_ROOM),  # -10,000 + 10,001 > 0
-    ],
-)
-def test_credit_is_spent_to_the_last_nano_dollar(store: SqliteStore, amount_nano: int, result: Result):
-    """A hold fits if the account's limit is kept; the limit itself is within."""
-    assert store.apply([replace(HOLD, amount_nano=amount_nano)]) == [result]
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """File modes mean nothing to root, so become somebody for whom they do."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
-def test_what_is_reserved_counts_against_the_limit(store: SqliteStore, rows: Rows):
-    """A refused hold leaves those before and after it in the batch untouched."""
-    batch = [replace(HOLD, request_id=f"r{amount}", amount_nano=amount) for amount in (6_000, 4_001, 4_000)]
-    assert store.apply(batch) == [Result.CREATED, Result.NO_ROOM, Result.CREATED]
-    assert rows("SELECT request_id FROM hold ORDER BY rowid") == [("r6000",), ("r4000",)]
-    assert rows(ACCOUNTS) == [("credit:org", -10_000, 10_000)]
-
-
-@pytest.mark.parametrize(
-    ("change", "result"),
-    [
-        ({"accounts": ("credit:org", "credit:nobody")}, Result.NO_SUCH_ACCOUNT),
-        ({"model": "unpriced"}, Result.NO_SUCH_PRICE),
-        ({"price_version": 2}, Result.NO_SUCH_PRICE),
-        ({"amount_nano": 10_001}, Result.NO_ROOM),
-    ],
-)
-def test_a_refused_hold_leaves_nothing_behind(store: SqliteStore, rows: Rows, change: dict[str, Any], result: Result):
-    """No row and no reservation, not even in the accounts that had room."""
-    before = [rows(query) for query in EVERYTHING]
-    assert store.apply([replace(HOLD, **change)]) == [result]
-    assert [rows(query) for query in EVERYTHING] == before
-
-
-def test_a_hold_needs_room_in_each_account(store: SqliteStore, rows: Rows):
-    """All accounts reserve, or none does."""
-    store.apply([Grant("small", "credit:small", 3_999)])
-    assert store.apply([replace(HOLD, accounts=("credit:org", "credit:small"))]) == [Result.NO_ROOM]
-    assert rows(ACCOUNTS) == [("credit:org", -10_000, 0), ("credit:small", -3_999, 0)]
-
-
-@pytest.mark.parametrize("change", [{"gateway_id": "gw_2"}, {"body_sha": "other"}, {"amount_nano": 1}])
-def test_a_request_id_is_used_once(store: SqliteStore, change: dict[str, Any]):
-    """Another request under the same id is named, and reserves nothing."""
-    results = store.apply([HOLD, replace(HOLD, **change)])
-    assert results == [Result.CREATED, Result.EXISTS_WITH_DIFFERENT_CONTENT]
-    assert store.snapshot().reserved_nano == 4_000
-
-
-def test_a_post_charges_and_releases_the_rest(store: SqliteStore, rows: Rows):
-    """The charge is booked against revenue; the hold is gone."""
-    assert store.apply([HOLD, POST]) == [Result.CREATED, Result.POSTED]
-    assert rows("SELECT account_id, amount_nano FROM entry WHERE kind = 'charge' AND ref = 'r1'") == [
-        ("credit:org", 3_000),
-        ("revenue", -3_000),
-    ]
-    assert rows(ACCOUNTS) == [("credit:org", -7_000, 0)]
-
-
-def test_a_post_charges_every_account_of_its_hold(store: SqliteStore, rows: Rows):
-    """Revenue balances all of them."""
-    store.apply([Grant("b", "credit:b", 4_000), replace(HOLD, accounts=("credit:org", "credit:b")), POST])
-    assert rows(ACCOUNTS) == [("credit:org", -7_000, 0), ("credit:b", -1_000, 0)]
-    assert rows("SELECT posted_nano FROM account WHERE id = 'revenue'") == [(-6_000,)]  # -3,000 * 2
-
-
-def test_a_charge_of_nothing_books_nothing(store: SqliteStore, rows: Rows):
-    """The ledger has no lines of zero."""
-    assert store.apply([HOLD, replace(POST, charged_nano=0)]) == [Result.CREATED, Result.POSTED]
-    assert rows("SELECT count(*) FROM entry WHERE kind = 'charge'") == [(0,)]
-
-
-def test_a_charge_above_the_hold_is_refused(store: SqliteStore):
-    """The hold stays open, and a charge of all of it is taken."""
-    results = store.apply([HOLD, replace(POST, charged_nano=4_001), replace(POST, charged_nano=4_000)])
-    assert results == [Result.CREATED, Result.ABOVE_THE_HOLD, Result.POSTED]
-
-
-def test_a_void_releases_everything(store: SqliteStore, rows: Rows):
-    """Nothing is charged, and what was tried is recorded all the same."""
-    assert store.apply([HOLD, VOID]) == [Result.CREATED, Result.VOIDED]
-    assert rows(ACCOUNTS) == [("credit:org", -10_000, 0)]
-    assert rows("SELECT replica_id, charged FROM attempt") == [("replica_1", 0)]
-
-
-@pytest.mark.parametrize(
-    ("first", "then", "result"),
-    [
-        (POST, POST, Result.ALREADY_POSTED),
-        (POST, replace(POST, charged_nano=1), Result.ALREADY_POSTED),
-        (POST, VOID, Result.ALREADY_POSTED),
-        (VOID, VOID, Result.ALREADY_VOID),
-        (VOID, POST, Result.ALREADY_VOID),
-        (POST, HOLD, Result.EXISTS),
-        (VOID, HOLD, Result.EXISTS),
-        (HOLD, HOLD, Result.EXISTS),
-        (HOLD, replace(POST, attempt=2), Result.NOT_THE_CURRENT_ATTEMPT),
-        (HOLD, replace(VOID, attempt=2), Result.NOT_THE_CURRENT_ATTEMPT),
-        (HOLD, replace(POST, request_id="r2"), Result.NO_SUCH_HOLD),
-        (HOLD, replace(VOID, request_id="r2"), Result.NO_SUCH_HOLD),
-        (Grant("g", "credit:org", 5), Grant("g", "credit:org", 5), Result.EXISTS),
-        (Grant("g", "credit:org", 5), Grant("g", "credit:new", 5), Result.EXISTS),
-        (AddKey(KEY), AddKey(KEY), Result.EXISTS),
-        (HOLD, AddPrice(PRICE), Result.EXISTS),
-        (HOLD, AddPrice(replace(PRICE, unit_nano=999)), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        (HOLD, AddPrice(replace(PRICE, basis="{}")), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-    ],
-)
-def test_what_has_taken_effect_answers_so(
-    store: SqliteStore, rows: Rows, first: Command, then: Command, result: Result
-):
-    """A command that comes again, or too late, has its own answer and changes nothing."""
-    store.apply([HOLD, first])
-    before = [rows(query) for query in EVERYTHING]
-    assert store.apply([then]) == [result]
-    assert [rows(query) for query in EVERYTHING] == before
-
-
-def test_a_sweep_voids_what_nobody_settled(store: SqliteStore, rows: Rows, clock: Any):
-    """A hold lives until its time is over by the store's clock; a post that comes later charges nothing."""
-    store.apply([HOLD])  # at 1,000 for 60,000
-    clock.ms = 60_999
-    assert store.sweep() == 0
-    clock.ms = 61_000
-    assert store.sweep() == 1
-    assert store.sweep() == 0
-    assert rows("SELECT state, why, closed_at_ms FROM hold") == [("void", "expired", 61_000)]
-    assert store.apply([POST]) == [Result.ALREADY_VOID]
-    assert rows(ACCOUNTS) == [("credit:org", -10_000, 0)]
-
-
-def test_a_grant_gives_credit(store: SqliteStore, rows: Rows):
-    """It makes its account if there is none, and its other side is a contra account."""
-    assert store.apply([Grant("gift", "credit:new", 500)]) == [Result.CREATED]
-    assert rows("SELECT account_id, amount_nano FROM entry WHERE ref = 'gift'") == [
-        ("credit:new", -500),
-        ("contra:grant", 500),
-    ]
-    assert rows("SELECT kind, limit_nano, posted_nano FROM account WHERE id = 'credit:new'") == [("credit", 0, -500)]
-
-
-def test_keys_are_kept_as_they_are(store: SqliteStore):
-    """A key's record comes back equal, scopes and times included."""
-    store.apply([AddKey(KEY)])
-    assert store.keys() == [KEY]
+def open_to_all(folder: Path) -> None:
+    """Let nobody write a test's folder and all its files, and get there."""
+    for parent in folder.parents[:2]:
+        parent.chmod(0o755)
+    folder.chmod(0o777)
+    for path in folder.iterdir():
+        path.chmod(0o666)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +90,10 @@ def test_keys_are_kept_as_they_are(store: SqliteStore):
     [
         ("UPDATE entry SET amount_nano = 0", "append-only"),
         ("DELETE FROM entry", "append-only"),
+        ("DELETE FROM hold", "append-only"),
+        ("DELETE FROM attempt", "append-only"),
+        ("UPDATE audit SET actor = 'nobody'", "append-only"),
+        ("DELETE FROM audit", "append-only"),
         ("UPDATE price SET unit_nano = 0", "a price version is immutable"),
         ("DELETE FROM price", "a price version is immutable"),
         ("UPDATE hold SET state = 'open', charged_nano = NULL", "hold has ended"),
@@ -218,96 +109,85 @@ def test_history_cannot_be_rewritten(store: SqliteStore, rows: Rows, statement: 
         rows(statement)
 
 
-def test_a_usage_row(store: SqliteStore, clock: Any, file: Path):
-    """One row a request that ended says who, what and how much."""
-    store.apply([HOLD])
-    clock.ms = 2_000
-    store.apply([POST])
-    with closing(sqlite3.connect(file)) as db:
-        db.row_factory = sqlite3.Row
-        (row,) = db.execute("SELECT * FROM usage").fetchall()
-    assert dict(row) == {
-        "request_id": "r1",
-        "user_id": None,
-        "metadata": None,
-        "key_id": "key_1",
-        "model": "m",
-        "tier": "default",
-        "price_version": 1,
-        "units": '{"images": [1, 3], "output": 0}',
-        "images": 2,
-        "text_tokens": 64,
-        "vision_tokens": 2_392,
-        "cached_tokens": 0,
-        "output_tokens": 150,
-        "hold_nano": 4_000,
-        "charged_nano": 3_000,
-        "ttft_ms": 80,
-        "latency_ms": 900,
-        "replica_id": "replica_1",
-        "finish": "stop",
-        "outcome": "complete",
-        "created_at_ms": 1_000,
-        "closed_at_ms": 2_000,
-    }
-
-
-def test_usage_has_a_row_for_what_was_never_measured(store: SqliteStore, rows: Rows, clock: Any):
-    """An open hold has none; an expired one is free and has no measures."""
-    usage = "SELECT outcome, charged_nano, output_tokens, replica_id FROM usage"
-    store.apply([HOLD])
-    assert rows(usage) == []
-    clock.ms += HOLD.expires_in_ms
-    store.sweep()
-    assert rows(usage) == [("expired", 0, None, None)]
-
-
-def test_a_snapshot_sums_what_ended_and_what_is_open(store: SqliteStore, clock: Any):
-    """Totals are by model and outcome; an expired hold counts as a request without work."""
-    held = [replace(HOLD, request_id=f"r{i}", amount_nano=1_000) for i in range(6)]
-    store.apply([*held[:4], *(replace(POST, request_id=f"r{i}", charged_nano=900 + i) for i in (0, 1))])
-    store.apply([replace(VOID, request_id="r2")])
-    clock.ms += HOLD.expires_in_ms
-    store.sweep()  # r3
-    store.apply(held[4:])
-    assert store.snapshot() == Snapshot(
-        (
-            # requests, images, vision, text and output tokens, charged
-            Total("m", "complete", 2, 4, 4_784, 128, 300, 1_801),  # 900 + 901
-            Total("m", "engine_failed", 1, 2, 2_392, 64, 150, 0),
-            Total("m", "expired", 1, 0, 0, 0, 0, 0),
-        ),
-        holds_open=2,
-        reserved_nano=2_000,
-    )
-
-
-def test_everything_is_there_after_a_restart(store: SqliteStore, rows: Rows, file: Path, clock: Any):
+def test_everything_is_there_after_a_restart(store: SqliteStore, file: Path, clock: Any):
     """What was answered is on disk: a store that opens the file again goes on where the last one stopped."""
     store.apply([HOLD, AddKey(KEY)])
-    before = [rows(query) for query in EVERYTHING]
+    before = store.balances(), store.keys(), store.generation("r1")
     store.close()
     with closing(SqliteStore(file, clock)) as again:
-        assert [rows(query) for query in EVERYTHING] == before
-        assert again.apply([HOLD, POST]) == [Result.EXISTS, Result.POSTED]
+        assert (again.balances(), again.keys(), again.generation("r1")) == before
+        assert results(again, HOLD, POST) == [Result.EXISTS, Result.POSTED]
+
+
+def test_questions_are_answered_beside_a_transaction(store: SqliteStore):
+    """From any thread, from what is committed, and without waiting for the writer."""
+    seen: list[Snapshot] = []
+    with store._transaction() as db:
+        db.change("UPDATE account SET posted_nano = -1 WHERE id = 'credit:org'")
+        reader = Thread(target=lambda: seen.append(store.snapshot()))
+        reader.start()
+        reader.join()
+    assert seen == [Snapshot((), holds_open=0, reserved_nano=0)]
 
 
 def test_a_full_disk_undoes_the_whole_batch(store: SqliteStore, rows: Rows):
     """A transaction that cannot be made durable has not happened, and the store works on once there is room."""
-    before = [rows(query) for query in EVERYTHING]
-    batch = [HOLD, replace(HOLD, request_id="r2", body_sha="x" * 100_000)]
+    before = rows("SELECT * FROM account"), rows("SELECT * FROM hold")
+    batch = [HOLD, replace(HOLD, request_id="r2", metadata="x" * 100_000)]
     store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
     with pytest.raises(StoreError, match="database or disk is full; check its disk"):
         store.apply(batch)
-    assert [rows(query) for query in EVERYTHING] == before
+    assert (rows("SELECT * FROM account"), rows("SELECT * FROM hold")) == before
     store._db.execute("PRAGMA max_page_count = 1000000")
-    assert store.apply(batch) == [Result.CREATED, Result.CREATED]
+    assert results(store, *batch) == [Result.CREATED, Result.CREATED]
+
+
+def test_a_disk_that_becomes_read_only_undoes_the_whole_batch(store: SqliteStore, rows: Rows):
+    """What SQLite answers when it may not write is the store's error; nothing is done, and later all of it is."""
+    store._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match="attempt to write a readonly database; check its disk"):
+        store.apply([HOLD, POST])
+    assert rows("SELECT * FROM hold") == []
+    store._db.execute("PRAGMA query_only = OFF")
+    assert results(store, HOLD, POST) == [Result.CREATED, Result.POSTED]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, clock: Any):
+    """No ledger is made, and no half of one; with write permission it is."""
+    open_to_all(tmp_path)
+    tmp_path.chmod(0o555)
+    with as_nobody(), pytest.raises(StoreError, match=r"ledger\.db: .*Permission denied; check its disk"):
+        SqliteStore(tmp_path / "ledger.db", clock)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o777)
+    with as_nobody():
+        SqliteStore(tmp_path / "ledger.db", clock).close()
+
+
+def test_a_file_that_cannot_be_written_is_found_at_the_start(store: SqliteStore, file: Path, clock: Any):
+    """Not by the first payment."""
+    store.close()
+    open_to_all(file.parent)
+    file.chmod(0o444)
+    with as_nobody(), pytest.raises(StoreError, match=r"ledger\.db: .*readonly database; check its disk"):
+        SqliteStore(file, clock)
+    open_to_all(file.parent)
+    with as_nobody(), closing(SqliteStore(file, clock)) as again:
+        assert results(again, HOLD) == [Result.CREATED]
+
+
+def test_durability_that_is_not_honoured_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Any):
+    """SQLite says which journal it really uses; in memory it has no write-ahead log."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="WAL with synchronous=FULL was not honoured; put the ledger on a local disk"):
+        SqliteStore(Path(":memory:"), clock)
 
 
 def test_a_ledger_has_one_writer(store: SqliteStore, file: Path, clock: Any):
-    """A second one is refused while the first is open, whatever it wants to do."""
+    """A second one is refused while the first is open, whatever it wants to do; the first is not disturbed."""
     with pytest.raises(StoreError, match="another process writes this ledger"):
         SqliteStore(file, clock)
+    assert results(store, HOLD) == [Result.CREATED]
     store.close()
     SqliteStore(file, clock).close()
 
@@ -321,10 +201,10 @@ def test_closing_twice_is_safe(store: SqliteStore):
 def test_a_newer_schema_is_refused(store: SqliteStore, rows: Rows, file: Path, clock: Any):
     """An older program does not write into a newer ledger, and does not keep it locked."""
     store.close()
-    rows("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match=r"ledger\.db: written by a newer vlmfleet \(schema 2, here 1\); upgrade"):
+    rows("PRAGMA user_version = 3")
+    with pytest.raises(StoreError, match=r"ledger\.db: written by a newer vlmfleet \(schema 3, here 2\); upgrade"):
         SqliteStore(file, clock)
-    rows("PRAGMA user_version = 1")
+    rows("PRAGMA user_version = 2")
     SqliteStore(file, clock).close()
 
 
@@ -333,3 +213,49 @@ def test_a_file_that_is_no_ledger_is_named(file: Path, clock: Any):
     file.write_bytes(b"not SQLite" * 1_000)
     with pytest.raises(StoreError, match=r"ledger\.db: .*file is not a database; check its disk"):
         SqliteStore(file, clock)
+
+
+def test_a_ledger_of_version_1_is_brought_up_to_date(old_file: Path, clock: Any):
+    """Balances stay, and totals and rollups are what version 2 would have written itself."""
+    clock.ms = 3_600_600
+    with closing(SqliteStore(old_file, clock)) as store:
+        assert store.verify() == []
+        assert store.balances() == [
+            Balance("contra:budget", "contra", None, 0, 0),
+            Balance("contra:grant", "contra", None, 10_000, 0),
+            Balance("credit:org", "credit", 0, -7_000, 2_000),
+            Balance("revenue", "contra", None, -3_000, 0),
+        ]
+        assert store.snapshot() == Snapshot(
+            (
+                Total("m", "complete", 1, 2, 2_392, 64, 150, 3_000),
+                Total("m", "engine_failed", 1, 1, 1_196, 9, 5, 0),
+            ),
+            holds_open=1,
+            reserved_nano=2_000,
+        )
+        by_caller = UsageQuery(Width.HOUR, 0, 7_200_000, group_by=("org_id", "project_id", "key_id", "user_id"))
+        assert store.usage(by_caller) == [
+            Bucket(0, ("org", "team", "key_1", "ann"), 1, 2, 4, 64, 2_392, 10, 150, 3_000)
+        ]
+
+
+def test_an_open_hold_of_version_1_is_settled_by_version_2(old_file: Path, clock: Any):
+    """It is charged to the organisation of its key."""
+    clock.ms = 3_600_600
+    with closing(SqliteStore(old_file, clock)) as store:
+        assert results(store, replace(POST, request_id="r3", charged_nano=2_000)) == [Result.POSTED]
+        assert store.verify() == []
+        by_project = UsageQuery(Width.DAY, 0, 86_400_000, group_by=("project_id",))
+        assert [(bucket.group, bucket.revenue_nano) for bucket in store.usage(by_project)] == [(("team",), 5_000)]
+
+
+def test_a_migration_that_fails_leaves_the_old_version(old_file: Path, rows: Rows, clock: Any):
+    """Not one table of the new version is there; without the obstacle it goes through."""
+    rows("CREATE TABLE refund (mine INTEGER)")  # made last by version 2
+    with pytest.raises(StoreError, match="table refund already exists"):
+        SqliteStore(old_file, clock)
+    assert rows("PRAGMA user_version") == [(1,)]
+    assert rows("SELECT name FROM sqlite_schema WHERE name IN ('budget', 'rollup', 'hold_retry')") == []
+    rows("DROP TABLE refund")
+    SqliteStore(old_file, clock).close()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.card import CardPrice, ModelCard
+from catalog.card import Accelerators, CardPrice, ModelCard
 from catalog.catalog import CARDS, CardError, load_card
 
 DEMO = CARDS / "demo-qwen2-vl.yaml"
@@ -59,6 +59,14 @@ def edited(tmp_path: Path) -> Edit:
         ("engine.sequences_max", 0, "engine.sequences_max: Input should be greater than 0"),
         ("accelerators.count", 1, "accelerators: count is 0 for kind cpu, and at least 1 for a GPU"),
         ("accelerators.kind", "h100", "accelerators: count is 0 for kind cpu, and at least 1 for a GPU"),
+        ("accelerators.usd_per_hour", MISSING, "accelerators.usd_per_hour: missing; add it"),
+        ("accelerators.usd_per_hour", "-1", "accelerators.usd_per_hour: Input should be greater than or equal to 0"),
+        (
+            "accelerators.usd_per_hour",
+            "0.0000000001",
+            "accelerators.usd_per_hour: Decimal input should have no more than 9",
+        ),
+        ("accelerators.usd_per_hour", "NaN", "accelerators.usd_per_hour: Input should be a finite number"),
         ("context_tokens", "many", "context_tokens: Input should be a valid integer"),
         ("limits.output_tokens_default", 513, "limits: output_tokens_default is above output_tokens_max"),
         ("vision.family", "qwen9", "vision.family: Input should be 'qwen2_vl'"),
@@ -121,6 +129,22 @@ def test_tokens_are_free_unless_priced():
     """What a price does not mention costs nothing; images are always mentioned."""
     price = CardPrice.model_validate(PRICE)
     assert (price.text_token_nano, price.output_token_nano) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "usd", "nano"),
+    [
+        ("cpu", 0, "0.05", 50_000_000),  # a share of the machine counts once
+        ("h200", 1, "4.59", 4_590_000_000),
+        ("h200", 8, 4.59, 36_720_000_000),  # 8 * 4.59
+        ("h200", 3, "0.000000001", 3),
+        ("h200", 1, "0", 0),  # our own machines may be free
+    ],
+)
+def test_the_rent_of_a_replica_is_exact_in_nano_dollars(kind: str, count: int, usd: str | float, nano: int):
+    """The rate of one accelerator, times as many as the replica occupies."""
+    accelerators = Accelerators.model_validate({"kind": kind, "count": count, "usd_per_hour": usd})
+    assert accelerators.rent_nano_per_hour == nano
 
 
 def test_a_model_answers_to_all_its_names():

@@ -96,7 +96,7 @@ def test_a_hub_model_is_pinned_to_its_revision():
 @pytest.mark.parametrize(("kind", "count", "parallel"), [("cpu", 0, None), ("H200", 1, None), ("H200", 4, "4")])
 def test_several_gpus_share_one_model(kind: str, count: int, parallel: str | None):
     """By tensor parallelism, as many as the card says."""
-    launch = vllm(card(accelerators={"kind": kind, "count": count}), GPU, PLACE)
+    launch = vllm(card(accelerators={"kind": kind, "count": count, "usd_per_hour": "1"}), GPU, PLACE)
     assert flags(launch).get("tensor-parallel-size") == parallel
 
 

@@ -19,10 +19,12 @@ class Client:
         self.gone = asyncio.Event()
         self._news = asyncio.Condition()
         pairs = headers | {"authorization": f"Bearer {key}"}
+        path, _, query = path.partition("?")
         self._scope = {
             "type": "http",
             "method": method,
             "path": path,
+            "query_string": query.encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in pairs.items()],
         }
         self._request: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]

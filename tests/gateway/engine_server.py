@@ -1,7 +1,8 @@
 """An engine's server as a gateway sees it: real HTTP on loopback, with scripted behaviour instead of a model."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,9 @@ Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.Stre
 
 @dataclass
 class Engine:
-    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so."""
+    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so. `resumed`: the
+    requests, numbered from 0, that need wait no longer.
+    """
 
     behaves: Behaviour
     url: str = ""
@@ -27,6 +30,19 @@ class Engine:
     headers: list[dict[str, str]] = field(default_factory=list)
     parked: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    resumed: dict[int, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def note(self, request: web.Request, asked: dict[str, Any]) -> None:
+        self.asked.append(asked)
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        async with self._news:
+            self._news.notify_all()
+
+    async def was_asked(self, times: int) -> None:
+        """Wait until so many requests have come."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.asked) >= times)
 
     async def park(self) -> None:
         self.parked.set()
@@ -46,20 +62,20 @@ def usage(output_tokens: int) -> dict[str, Any]:
     }
 
 
-def whole() -> dict[str, Any]:
-    """A complete answer, with fields of the engine's own."""
-    message = {"role": "assistant", "content": "".join(WORDS), "reasoning": None, "annotations": None}
+def whole(words: Sequence[str] = WORDS) -> dict[str, Any]:
+    """A complete answer of one token a word, with fields of the engine's own."""
+    message = {"role": "assistant", "content": "".join(words), "reasoning": None, "annotations": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "token_ids": None}
-    return _envelope("chat.completion", [choice], usage(len(WORDS)))
+    return _envelope("chat.completion", [choice], usage(len(words)))
 
 
-def chunks() -> list[dict[str, Any]]:
-    """The same as a stream: `CONTENT_CHUNKS`, then one with the usage."""
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in WORDS)]
+def chunks(words: Sequence[str] = WORDS) -> list[dict[str, Any]]:
+    """The same as a stream: one chunk with the role, one a word, one with the usage."""
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]
     choices = [{"index": 0, "delta": delta, "finish_reason": None, "token_ids": None} for delta in deltas]
     choices[-1] |= {"finish_reason": "stop"}
     content = [_envelope("chat.completion.chunk", [choice], usage(i)) for i, choice in enumerate(choices)]
-    return [*content, _envelope("chat.completion.chunk", [], usage(len(WORDS)))]
+    return [*content, _envelope("chat.completion.chunk", [], usage(len(words)))]
 
 
 def _envelope(kind: str, choices: list[Any], counted: dict[str, Any]) -> dict[str, Any]:
@@ -67,20 +83,41 @@ def _envelope(kind: str, choices: list[Any], counted: dict[str, Any]) -> dict[st
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "m", "choices": choices, "usage": counted, **own}
 
 
-async def answers(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-    """As it should."""
-    if not asked.get("stream"):
-        return web.json_response(whole())
-    response = await _stream(request, len(chunks()))
-    await response.write(b"data: [DONE]\n\n")
-    return response
+def says(answer: dict[str, Any], parts: list[dict[str, Any]]) -> Behaviour:
+    """Gives this answer, or these chunks of it."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        if not asked.get("stream"):
+            return web.json_response(answer)
+        return await _end(await _stream(request, parts))
+
+    return behave
+
+
+answers = says(whole(), chunks())
+
+
+def pauses_after(sent: int) -> Behaviour:
+    """Sends so many chunks, or nothing of a whole answer; goes on when it is `resumed`."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        resumed = engine.resumed[len(engine.asked) - 1]
+        if not asked.get("stream"):
+            await resumed.wait()
+            return web.json_response(whole())
+        response = await _stream(request, chunks()[:sent])
+        await resumed.wait()
+        await _send(response, chunks()[sent:])
+        return await _end(response)
+
+    return behave
 
 
 def parks_after(sent: int) -> Behaviour:
     """Sends so many chunks, then works on for ever."""
 
     async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        response = await _stream(request, sent) if sent else web.StreamResponse()
+        response = await _stream(request, chunks()[:sent]) if sent else web.StreamResponse()
         await engine.park()
         return response
 
@@ -91,7 +128,7 @@ def dies_after(sent: int) -> Behaviour:
     """Sends so many chunks, then its process is gone."""
 
     async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        response = await _stream(request, sent) if sent else web.StreamResponse()
+        response = await _stream(request, chunks()[:sent]) if sent else web.StreamResponse()
         assert request.transport
         request.transport.close()
         return response
@@ -117,11 +154,20 @@ def refuses(status: int, message: str) -> Behaviour:
     return behave
 
 
-async def _stream(request: web.Request, sent: int) -> web.StreamResponse:
+async def _stream(request: web.Request, parts: list[dict[str, Any]]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Engine": "secret"})
     await response.prepare(request)
-    for chunk in chunks()[:sent]:
+    await _send(response, parts)
+    return response
+
+
+async def _send(response: web.StreamResponse, parts: list[dict[str, Any]]) -> None:
+    for chunk in parts:
         await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+
+
+async def _end(response: web.StreamResponse) -> web.StreamResponse:
+    await response.write(b"data: [DONE]\n\n")
     return response
 
 
@@ -132,8 +178,7 @@ async def running_engine() -> AsyncIterator[Engine]:
 
     async def chat(request: web.Request) -> web.StreamResponse:
         asked = await request.json()
-        engine.asked.append(asked)
-        engine.headers.append({name.lower(): value for name, value in request.headers.items()})
+        await engine.note(request, asked)
         return await engine.behaves(engine, request, asked)
 
     app = web.Application(client_max_size=2**26)

@@ -1,18 +1,19 @@
 """A gateway with a real ledger and a real HTTP engine around it; only Ray's part, finding a replica, is played."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pybase64
 
-from accounting.command import AddKey, AddPrice, Grant
-from accounting.key import Scope, mint
-from accounting.price import Price
+from accounting.command import AddKey, AddPrice, ChangeKey, Command, Grant, Hold, Result
+from accounting.key import KeyRecord, Scope, mint
+from accounting.price import Price, Work
 from accounting.sqlite import SqliteStore
 from accounting.store import Store
 from catalog import Catalog, ModelCard, load_catalog
@@ -27,18 +28,37 @@ from deployments.gateway.slots import Replica
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.server import LedgerServer
 from tests.gateway.client import Client
-from tests.gateway.engine_server import TEXT_TOKENS, Engine, running_engine
+from tests.gateway.engine_server import TEXT_TOKENS, VISION_TOKENS, Engine, running_engine
 
 CARD = load_catalog().find("demo-qwen2-vl")
 PRICE = Price(CARD.served_name, 1, unit_nano=10_000, batch_unit_nano=5_000, text_token_nano=1, output_token_nano=60)
 IMAGE_URL = "data:image/png;base64," + pybase64.b64encode_as_string(Path("demo/example.png").read_bytes())
 NOW_MS = 1_000_000
 LIMITS = ChatLimits()
+# For one image and at most 600 tokens of output.
+HOLD = Hold(
+    "request",
+    "gw_1",
+    "key",
+    "org",
+    "project",
+    PRICE.model,
+    PRICE.version,
+    "default",
+    image_units=(1,),
+    output_units=1,
+    tokens_max=916,
+    amount_nano=60_000,
+    body_sha="sha",
+    expires_in_ms=60_000,
+)
+WORK = Work((VISION_TOKENS,), text_tokens=300, output_tokens=600)
+STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def charge_nano(output_tokens: int) -> int:
+def charge_nano(output_tokens: int, price: Price = PRICE) -> int:
     """What a question with one image costs after so many output tokens: one unit, the text, the output."""
-    return PRICE.unit_nano + TEXT_TOKENS * PRICE.text_token_nano + output_tokens * PRICE.output_token_nano
+    return price.unit_nano + TEXT_TOKENS * price.text_token_nano + output_tokens * price.output_token_nano
 
 
 def question(**fields: Any) -> bytes:
@@ -48,6 +68,15 @@ def question(**fields: Any) -> bytes:
         {"type": "text", "text": "What is in the image?"},
     ]
     return orjson.dumps({"model": "demo", "messages": [{"role": "user", "content": content}]} | fields)
+
+
+class Clock:
+    """Milliseconds UTC, for the gateway and its ledger; a test moves it."""
+
+    ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.ms
 
 
 class OneReplica:
@@ -80,31 +109,88 @@ class Counted:
         self.errors.append(status)
 
 
+class Writer:
+    """The ledger's writer, which may be away; `locate` finds it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._address: Address | None = None
+
+    async def start(self) -> None:
+        self._server = LedgerServer(self._store, "token")
+        self._address = Address("127.0.0.1", await self._server.start("127.0.0.1"), "token")
+
+    async def stop(self) -> None:
+        self._address = None
+        await self._server.stop()
+
+    async def locate(self) -> Address:
+        if self._address is None:
+            raise ConnectionError("the ledger's writer is not running")
+        return self._address
+
+
 @dataclass
 class House:
-    """Everything around one gateway. `admin_key` has the scope `manage` only."""
+    """Everything around one gateway. `admin_key` has the scope `manage` only; `record` is that of `key`."""
 
     app: GatewayApp
     key: str
     admin_key: str
+    record: KeyRecord
     keys: Keys
+    prices: dict[str, Price]
     engine: Engine
     router: OneReplica
     metrics: Counted
-    server: LedgerServer
-    ledger: LedgerClient
+    writer: Writer
+    books: Books
+    clock: Clock
     file: Path
+
+    @property
+    def ledger(self) -> LedgerClient:
+        return self.books.ledger
 
     async def ask(self, body: bytes, **headers: str) -> Client:
         return await Client(body, self.key, **headers).ask(self.app)
 
+    def begin(self, body: bytes, **headers: str) -> tuple[Client, asyncio.Task[Client]]:
+        """Ask, and do not wait for the end."""
+        client = Client(body, self.key, **headers)
+        return client, asyncio.create_task(client.ask(self.app))
+
+    async def do(self, *commands: Command) -> list[Result]:
+        """Have the ledger carry out commands, one after the other; the gateway knows the keys that there are then."""
+        replies = await asyncio.gather(*map(self.ledger.submit, commands))
+        self.keys.replace(await self.ledger.ask("keys"))
+        return [reply.result for reply in replies]
+
+    async def change_key(self, **fields: Any) -> None:
+        """Change the record of `key`."""
+        self.record = replace(self.record, **fields)
+        assert await self.do(ChangeKey(self.record)) == [Result.CHANGED]
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """What is durable at this moment."""
+        with closing(sqlite3.connect(self.file)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(query)]
+
+    def charged_nano(self, client: Client) -> int | None:
+        """What the ledger has charged for an answer."""
+        (row,) = self.rows(f"SELECT charged_nano FROM hold WHERE request_id = '{client.headers['x-vlm-request-id']}'")
+        return row["charged_nano"]
+
     async def usage(self) -> list[dict[str, Any]]:
         """Hang up from the ledger, then read what it has: every row of every request that ended."""
         await self.ledger.close(5.0)
-        with closing(sqlite3.connect(self.file)) as db:
-            db.row_factory = sqlite3.Row
-            assert db.execute("SELECT count(*) FROM hold WHERE state = 'open'").fetchone()[0] == 0
-            return [dict(row) for row in db.execute("SELECT * FROM usage ORDER BY created_at_ms")]
+        assert self.rows("SELECT request_id FROM hold WHERE state = 'open'") == []
+        return self.rows("SELECT * FROM usage ORDER BY created_at_ms")
+
+    async def charges_nano(self) -> list[int]:
+        """What each request that was charged has cost."""
+        return [row["charged_nano"] for row in await self.usage() if row["charged_nano"]]
 
 
 @asynccontextmanager
@@ -112,25 +198,21 @@ async def running_house(
     folder: Path, grant_nano: int = 10**9, limits: ChatLimits = LIMITS, wrap: type[Store] | None = None
 ) -> AsyncIterator[House]:
     """Start it all. `wrap` makes another store around the real one."""
-    file = folder / "ledger.db"
+    file, clock = folder / "ledger.db", Clock()
     key, record = mint("org", "project", "key", (Scope.INFERENCE,))
     admin_key, admin_record = mint("org", "project", "admin", (Scope.MANAGE,))
-    with closing(SqliteStore(file, lambda: NOW_MS)) as store:
+    with closing(SqliteStore(file, clock)) as store:
         store.apply(
             [AddPrice(PRICE), AddKey(record), AddKey(admin_record), Grant("g", record.credit_account, grant_nano)]
         )
-        server = LedgerServer(wrap(store) if wrap else store, "token")
-        address = Address("127.0.0.1", await server.start("127.0.0.1"), "token")
-
-        async def locate() -> Address:
-            return address
-
-        ledger, engines, fetcher = LedgerClient(locate), Engines(), Fetcher(FetchLimits())
-        keys, metrics = Keys(lambda: NOW_MS), Counted()
+        writer = Writer(wrap(store) if wrap else store)
+        await writer.start()
+        ledger, engines, fetcher = LedgerClient(writer.locate), Engines(), Fetcher(FetchLimits())
+        keys, metrics = Keys(clock), Counted()
 
         async def start() -> None:
             ledger.start()
-            keys.replace(await ledger.keys())
+            keys.replace(await ledger.ask("keys"))
 
         async def stop() -> None:
             await ledger.close(5.0)
@@ -139,11 +221,13 @@ async def running_house(
         async with running_engine() as engine:
             router = OneReplica(engine.url)
             catalog = Catalog([CARD])
-            books = Books(ledger, "gw_1", lambda: 0.0)
+            books = Books(ledger, "gw_1", lambda: 0.0, clock)
             prices = {PRICE.model: PRICE}
             chat = ChatCompletions(catalog, prices, keys, Media(fetcher), books, router, engines, metrics, limits)
             app = GatewayApp(chat, catalog, keys, ledger, metrics, start, stop)
             await start()
-            yield House(app, key, admin_key, keys, engine, router, metrics, server, ledger, file)
+            yield House(
+                app, key, admin_key, record, keys, prices, engine, router, metrics, writer, books, clock, file
+            )
             await stop()
-        await server.stop()
+        await writer.stop()

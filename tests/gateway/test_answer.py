@@ -3,29 +3,14 @@ from typing import Any
 import orjson
 import pytest
 
-from accounting.command import Hold
-from accounting.price import Work
+from accounting.limits import LimitState
 from deployments.gateway import answer
 from deployments.gateway.bill import Bill, Usage
 from deployments.gateway.errors import EngineFailed
-from deployments.ledger.client import LedgerClient
 from tests.gateway.engine_server import TEXT_TOKENS, VISION_TOKENS, chunks, whole
-from tests.gateway.house import PRICE, charge_nano
+from tests.gateway.house import HOLD, PRICE, charge_nano
 
 OWN_FIELDS = (b"kv_transfer_params", b"prompt_logprobs", b"token_ids", b"annotations", b"multimodal_tokens")
-
-
-@pytest.fixture
-async def bill() -> Bill:
-    """The bill of one image, its answer of three tokens complete; its ledger is never connected."""
-    hold = Hold("r", "gw", "key", PRICE.model, 1, "default", (1,), 0, (), 40_000, "sha", 1)
-
-    async def nowhere() -> Any:
-        raise ConnectionError
-
-    bill = Bill(LedgerClient(nowhere), hold, PRICE, Work((VISION_TOKENS,), 300, 64), lambda: 0.0)
-    bill.usage = answer.read_usage(whole()["usage"])
-    return bill
 
 
 def parsed(event: bytes) -> dict[str, Any]:
@@ -57,7 +42,8 @@ async def test_the_price_stands_in_the_usage(bill: Bill):
     usage = answer.usage_of(bill, bill.charge())
     assert charge_nano(3) == usage["cost_details"]["charged_nano"] == 10_210
     assert usage["cost"] == 0.00001021
-    assert (usage["cost_details"]["hold_nano"], usage["cost_details"]["unit_price_nano"]) == (40_000, PRICE.unit_nano)
+    assert usage["cost_details"]["hold_nano"] == HOLD.amount_nano
+    assert usage["cost_details"]["unit_price_nano"] == PRICE.unit_nano
     assert (usage["images"], usage["units"], usage["price_version"]) == (1, 1, 1)
 
 
@@ -102,6 +88,48 @@ def test_an_answer_keeps_what_clients_read():
 def test_every_engines_usage_is_read(data: dict[str, Any], usage: Usage):
     """What an engine does not count is 0, its vision tokens unknown."""
     assert answer.read_usage(data) == usage
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (0, "0ms"),
+        (12, "12ms"),
+        (999, "999ms"),
+        (1_000, "1s"),
+        (1_001, "2s"),  # never too early
+        (59_001, "1m0s"),
+        (60_000, "1m0s"),
+        (62_500, "1m3s"),
+        (3_600_000, "60m0s"),
+    ],
+)
+def test_a_duration_reads_as_openais(ms: int, said: str):
+    """Milliseconds below a second, then whole seconds, rounded up."""
+    assert answer.duration(ms) == said
+
+
+@pytest.mark.parametrize(
+    ("limits", "headers"),
+    [
+        ((), {}),
+        ((LimitState("concurrency", 4, 3, 1_000),), {}),  # OpenAI has no name for it
+        (
+            (LimitState("images_per_minute", 60, 58, 20_000), LimitState("tokens_per_minute", 9, 0, 500)),
+            {
+                "x-ratelimit-limit-images": "60",
+                "x-ratelimit-remaining-images": "58",
+                "x-ratelimit-reset-images": "20s",
+                "x-ratelimit-limit-tokens": "9",
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "500ms",
+            },
+        ),
+    ],
+)
+def test_each_limit_of_a_minute_has_three_headers(limits: tuple[LimitState, ...], headers: dict[str, str]):
+    """Its size, what is left of it, and when all of it is back; images beside OpenAI's requests and tokens."""
+    assert {name.decode(): value.decode() for name, value in answer.limit_headers(limits)} == headers
 
 
 def test_a_failure_is_told_in_both_habits():

@@ -4,24 +4,26 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from accounting.command import Command, Hold, Outcome, Post, Result
-from accounting.price import Work
+from accounting.command import Command, FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.sqlite import SqliteStore
+from accounting.store import StoreError
 from deployments.gateway import bill as bills
-from deployments.gateway.bill import Bill, Usage
-from tests.gateway.client import Client
-from tests.gateway.engine_server import CONTENT_CHUNKS, TEXT_TOKENS, VISION_TOKENS, WORDS
-from tests.gateway.house import NOW_MS, PRICE, House, charge_nano, question, running_house
+from deployments.gateway.bill import Bill, Usage, refusal
+from deployments.gateway.errors import InProgress, LedgerUnavailable
+from tests.gateway.engine_server import CONTENT_CHUNKS, TEXT_TOKENS, VISION_TOKENS, WORDS, pauses_after
+from tests.gateway.house import HOLD, PRICE, STREAM, WORK, House, charge_nano, question, running_house
 
-STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 WAIT_S = 10.0  # never reached: these waits end by an event
+RETRY = {"x_stainless_retry_count": "1"}
 
 
-def slow(kind: type[Command]) -> type["SlowStore"]:
+def slow(kind: type[Command] | None) -> type["SlowStore"]:
     """A store that begins commands of this kind, and finishes them when `opened` is set."""
 
     class Slow(SlowStore):
@@ -32,16 +34,24 @@ def slow(kind: type[Command]) -> type["SlowStore"]:
     return Slow
 
 
-class SlowStore:
-    waits_for: type[Command]
-    begun: threading.Event
-    opened: threading.Event
+class StoreAround:
+    """A store that does as another one does."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-        self.keys, self.snapshot, self.sweep = store.keys, store.snapshot, store.sweep
 
-    def apply(self, commands: Sequence[Command]) -> list[Result]:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+class SlowStore(StoreAround):
+    waits_for: type[Command] | None
+    begun: threading.Event
+    opened: threading.Event
+
+    def apply(self, commands: Sequence[Command]) -> list[Reply]:
+        if self.waits_for is None:
+            return self._store.apply(commands)
         if any(isinstance(command, self.waits_for) for command in commands):
             self.begun.set()
             assert self.opened.wait(WAIT_S)
@@ -49,7 +59,7 @@ class SlowStore:
 
 
 @asynccontextmanager
-async def slow_house(folder: Path, kind: type[Command]):
+async def slow_house(folder: Path, kind: type[Command] | None):
     store = slow(kind)
     async with running_house(folder, wrap=store) as house:
         try:
@@ -62,8 +72,7 @@ async def slow_house(folder: Path, kind: type[Command]):
 async def test_nothing_leaves_before_the_hold_is_durable(tmp_path: Path, fields: dict[str, object]):
     """Neither a byte to the client nor a request to the engine; then all goes on as usual."""
     async with slow_house(tmp_path, Hold) as (house, store):
-        client = Client(question(**fields), house.key)
-        asking = asyncio.create_task(client.ask(house.app))
+        client, asking = house.begin(question(**fields))
         assert await asyncio.to_thread(store.begun.wait, WAIT_S)
         assert client.sent == house.engine.asked == []
         store.opened.set()
@@ -74,8 +83,7 @@ async def test_nothing_leaves_before_the_hold_is_durable(tmp_path: Path, fields:
 async def test_a_whole_answer_waits_for_its_charge(tmp_path: Path):
     """Not even its status is sent before."""
     async with slow_house(tmp_path, Post) as (house, store):
-        client = Client(question(), house.key)
-        asking = asyncio.create_task(client.ask(house.app))
+        client, asking = house.begin(question())
         assert await asyncio.to_thread(store.begun.wait, WAIT_S)
         assert client.sent == []
         store.opened.set()
@@ -86,8 +94,7 @@ async def test_a_whole_answer_waits_for_its_charge(tmp_path: Path):
 async def test_the_end_of_a_stream_waits_for_its_charge(tmp_path: Path):
     """The content is sent as it comes; the usage and [DONE] mean that it is charged."""
     async with slow_house(tmp_path, Post) as (house, store):
-        client = Client(question(**STREAM), house.key)
-        asking = asyncio.create_task(client.ask(house.app))
+        client, asking = house.begin(question(**STREAM))
         assert await asyncio.to_thread(store.begun.wait, WAIT_S)
         assert len(client.events) == CONTENT_CHUNKS
         store.opened.set()
@@ -117,20 +124,69 @@ async def test_a_hold_that_takes_too_long_is_our_fault(tmp_path: Path, monkeypat
         assert (row["charged_nano"], row["outcome"]) == (0, Outcome.LEDGER_FAILED)
 
 
+async def test_a_take_over_that_takes_too_long_is_voided_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nobody goes on with the first try's hold then: neither its retry nor itself, which is told so."""
+    monkeypatch.setattr(bills, "HOLD_ACK_S", 0.05)
+    async with slow_house(tmp_path, None) as (house, store):
+        house.engine.behaves = pauses_after(0)
+        first, asking = house.begin(question())
+        await house.engine.was_asked(1)
+        store.waits_for = Hold
+        retry = await house.ask(question(), **RETRY)
+        assert (retry.status, retry.error["code"]) == (503, "ledger_unavailable")
+        store.opened.set()
+        house.engine.resumed[0].set()
+        await asking
+        assert (first.status, first.error["code"]) == (409, "idempotency_in_progress")
+        (row,) = await house.usage()
+        assert (row["charged_nano"], row["outcome"]) == (0, Outcome.LEDGER_FAILED)
+
+
 async def test_while_the_ledger_is_away_nothing_runs(house: House):
     """A working key is told 503, never 401, and the engine is not asked."""
-    await house.ledger.close(0)
+    await house.writer.stop()
     client = await house.ask(question())
-    assert (client.status, client.error["code"]) == (503, "ledger_unavailable")
+    assert (client.status, client.error["code"], client.headers["retry-after"]) == (503, "ledger_unavailable", "1")
     assert house.engine.asked == []
     assert house.metrics.errors == [503]
+
+
+async def test_a_ledger_that_comes_back_is_found_again(house: House):
+    """At another address, and nothing is restarted for it."""
+    await house.writer.stop()
+    assert (await house.ask(question())).status == 503
+    await house.writer.start()
+    await house.ledger.ask("keys")
+    assert (await house.ask(question())).status == 200
+    assert await house.charges_nano() == [charge_nano(len(WORDS))]
+
+
+async def test_a_store_that_cannot_write_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a full disk 503, nothing runs, and nothing is held once there is room again."""
+    monkeypatch.setattr(bills, "HOLD_ACK_S", 0.05)
+
+    class Full(StoreAround):
+        is_full = True
+
+        def apply(self, commands: Sequence[Command]) -> list[Reply]:
+            if self.is_full:
+                raise StoreError("disk full")
+            return self._store.apply(commands)
+
+    async with running_house(tmp_path, wrap=Full) as house:
+        client = await house.ask(question())
+        assert (client.status, client.error["code"], client.headers["retry-after"]) == (503, "ledger_unavailable", "1")
+        assert house.engine.asked == []
+        Full.is_full = False
+        monkeypatch.setattr(bills, "HOLD_ACK_S", WAIT_S)
+        assert (await house.ask(question())).status == 200
+        assert await house.charges_nano() == [charge_nano(len(WORDS))]
 
 
 async def test_a_client_that_leaves_before_the_hold_is_durable_pays_nothing(tmp_path: Path):
     """The hold that it leaves behind is voided."""
     async with slow_house(tmp_path, Hold) as (house, store):
-        client = Client(question(), house.key)
-        asking = asyncio.create_task(client.ask(house.app))
+        client, asking = house.begin(question())
         assert await asyncio.to_thread(store.begun.wait, WAIT_S)
         client.leave()
         await asking
@@ -139,12 +195,9 @@ async def test_a_client_that_leaves_before_the_hold_is_durable_pays_nothing(tmp_
         assert (row["charged_nano"], row["outcome"]) == (0, Outcome.CLIENT_LEFT_EARLY)
 
 
-async def opened(house: House, clock_s: Callable[[], float] = lambda: 0.0) -> Bill:
+async def opened(house: House, hold: Hold = HOLD, clock_s: Callable[[], float] = lambda: 0.0) -> Bill:
     """A bill for one image and at most 600 output tokens, its hold durable."""
-    hold = Hold(
-        "request", "gw_1", "key", PRICE.model, PRICE.version, "default", (1,), 1, ("credit:org",), 60_000, "sha", NOW_MS
-    )
-    bill = Bill(house.ledger, hold, PRICE, Work((VISION_TOKENS,), 300, 600), clock_s)
+    bill = Bill(replace(house.books, clock_s=clock_s), hold, PRICE, WORK)
     await bill.durable()
     return bill
 
@@ -170,8 +223,9 @@ async def test_a_bill_ends_once(house: House):
     """Whatever is tried after its end changes nothing."""
     bill = await opened(house)
     bill.usage = Usage(VISION_TOKENS + TEXT_TOKENS, 3)
-    await bill.post(Outcome.COMPLETE)
-    bill.client_left(saw_output=True)
+    await bill.post(b"{}")
+    bill.client_left(b"{}")
+    bill.client_left(None)
     bill.void(Outcome.ENGINE_FAILED)
     (row,) = await house.usage()
     assert (row["charged_nano"], row["outcome"]) == (charge_nano(3), Outcome.COMPLETE)
@@ -180,9 +234,88 @@ async def test_a_bill_ends_once(house: House):
 async def test_times_are_measured_from_the_request(house: House):
     """The first chunk sets the time to it; later ones do not move it."""
     seconds = iter([10.0, 10.25, 11.5])
-    bill = await opened(house, lambda: next(seconds))
+    bill = await opened(house, clock_s=lambda: next(seconds))
     bill.first_chunk()
     bill.first_chunk()
-    await bill.post(Outcome.COMPLETE)
+    await bill.post(b"{}")
     (row,) = await house.usage()
     assert (row["ttft_ms"], row["latency_ms"]) == (250, 1500)
+
+
+async def test_a_slot_is_held_until_the_end(house: House):
+    """What GPU cost is shared by: from when to when the request had a place on its replica."""
+    bill = await opened(house)
+    house.clock.ms += 5
+    bill.slot_taken("replica-1")
+    house.clock.ms += 70
+    await bill.post(b"{}")
+    await house.usage()
+    (attempt,) = house.rows("SELECT replica_id, slot_to_ms - slot_from_ms AS held_ms FROM attempt")
+    assert attempt == {"replica_id": "replica-1", "held_ms": 70}
+
+
+async def test_an_answer_is_kept_for_its_idempotency_key_only(house: House):
+    """Without one there is nobody to tell it again."""
+    await (await opened(house)).post(b'{"a": 1}')
+    await (await opened(house, replace(HOLD, request_id="named", idempotency_key="k"))).post(b'{"b": 2}')
+    assert house.rows("SELECT request_id, response FROM idempotency") == [
+        {"request_id": "named", "response": '{"b": 2}'}
+    ]
+
+
+async def test_what_cannot_be_charged_any_more_does_not_leave(house: House, caplog: pytest.LogCaptureFixture):
+    """A hold that ended behind the request's back pays for no answer; its operator is told."""
+    bill = await opened(house)
+    await house.do(Void(HOLD.request_id, 1, Outcome.EXPIRED, bill._attempt()))
+    with pytest.raises(LedgerUnavailable):
+        await bill.post(b"{}")
+    assert "unproven: request request ended as complete: already_void" in caplog.text
+    assert bill.outcome is Outcome.LEDGER_FAILED
+
+
+@pytest.mark.parametrize("retry_ends", [True, False])
+async def test_a_request_that_was_taken_over_is_not_charged_twice(house: House, retry_ends: bool):
+    """Whether its retry has ended or not, the first try is told that it is not the one."""
+    first = await opened(house)
+    retry = await opened(house, replace(HOLD, request_id="retry", is_retry=True))
+    assert retry.request_id == first.request_id
+    if retry_ends:
+        await retry.post(b"{}")
+    with pytest.raises(InProgress):
+        await first.post(b"{}")
+    retry.void(Outcome.ENGINE_FAILED)
+    assert len(await house.charges_nano()) == retry_ends
+
+
+async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house: House):
+    """So that its stream ends there."""
+    first = await opened(house)
+    retry = await opened(house, replace(HOLD, request_id="retry", is_retry=True))
+    assert not first.taken_over
+    first.first_byte()
+    retry.first_byte()
+    await house.ledger.submit(FirstByte("none", 1))  # answered after both
+    assert (first.taken_over, retry.taken_over) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "code"),
+    [
+        (Reply(Result.NO_ROOM, blocked_by="credit:org"), 429, "credit_balance_exhausted"),
+        (Reply(Result.NO_SUCH_ACCOUNT, blocked_by="credit:org"), 429, "credit_balance_exhausted"),
+        (Reply(Result.NO_ROOM, blocked_by="bud:key:key_a:2026-11"), 429, "key_spend_limit_exceeded"),
+        (Reply(Result.NO_ROOM, blocked_by="bud:project:p:q:lifetime"), 429, "project_spend_limit_exceeded"),
+        (Reply(Result.NO_ROOM, blocked_by="bud:org:o:2026-11-21"), 429, "organization_spend_limit_exceeded"),
+        (Reply(Result.RATE_LIMITED, blocked_by="concurrency", retry_after_ms=1_000), 429, "rate_limit_exceeded"),
+        (Reply(Result.IN_PROGRESS, "r", retry_after_ms=1_000), 409, "idempotency_in_progress"),
+        (Reply(Result.IDEMPOTENCY_KEY_REUSED), 400, "idempotency_key_reuse"),
+        (Reply(Result.NO_SUCH_PRICE), 503, "price_unavailable"),
+        (Reply(Result.EXISTS_WITH_DIFFERENT_CONTENT), 503, "ledger_unavailable"),
+        (Reply(Result.INVALID), 503, "ledger_unavailable"),
+    ],
+    ids=lambda value: f"{value.result}-{value.blocked_by}" if isinstance(value, Reply) else None,
+)
+def test_each_refusal_of_a_hold_has_its_error(reply: Reply, status: int, code: str):
+    """What the caller can change is told by name; what only we can is our fault."""
+    error = refusal(reply)
+    assert (error.status, error.code) == (status, code)

@@ -7,13 +7,17 @@ from deployments.gateway.engine import ImageRefused
 from deployments.gateway.errors import (
     BadImage,
     BadRequest,
+    BudgetSpent,
     ContextTooLong,
     EngineFailed,
     GatewayError,
     GatewayStarting,
+    IdempotencyKeyReused,
+    InProgress,
     InvalidKey,
     LedgerUnavailable,
     MethodNotAllowed,
+    ModelNotAllowed,
     ModelNotFound,
     ModelWarming,
     NotAllowed,
@@ -21,10 +25,12 @@ from deployments.gateway.errors import (
     OutOfCredit,
     Overloaded,
     PriceUnavailable,
+    RateLimited,
     TooLarge,
 )
 
 INVALID = "invalid_request_error"
+QUOTA = "insufficient_quota"
 NOT_RETRIED = {b"x-should-retry": b"false"}
 # OpenAI's SDKs give up on a longer Retry-After.
 RETRY_AFTER_S_MAX = 120
@@ -34,13 +40,26 @@ TABLE = [
     (BadImage("image_too_large", "No."), 400, INVALID, "image_too_large", {}),
     (ImageRefused("No.", code="image_parse_error"), 400, INVALID, "image_parse_error", {}),
     (ContextTooLong(2048), 400, INVALID, "context_length_exceeded", {}),
+    (IdempotencyKeyReused(), 400, INVALID, "idempotency_key_reuse", {}),
     (InvalidKey(), 401, INVALID, "invalid_api_key", {}),
     (NotAllowed("manage"), 403, "permission_error", "scope_not_allowed", {}),
+    (ModelNotAllowed(), 403, "permission_error", "model_not_allowed", {}),
     (NotFound(), 404, INVALID, None, {}),
     (ModelNotFound(), 404, INVALID, "model_not_found", {}),
     (MethodNotAllowed("GET"), 405, INVALID, None, {b"allow": b"GET"}),
+    (InProgress(), 409, INVALID, "idempotency_in_progress", {b"retry-after": b"1"}),
     (TooLarge(9), 413, INVALID, "request_too_large", {}),
-    (OutOfCredit(), 429, "insufficient_quota", "credit_balance_exhausted", NOT_RETRIED),
+    (OutOfCredit(), 429, QUOTA, "credit_balance_exhausted", NOT_RETRIED),
+    (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),
+    (BudgetSpent("project"), 429, QUOTA, "project_spend_limit_exceeded", NOT_RETRIED),
+    (BudgetSpent("organization"), 429, QUOTA, "organization_spend_limit_exceeded", NOT_RETRIED),
+    (
+        RateLimited("images_per_minute", 20_001),
+        429,
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        {b"retry-after": b"21", b"retry-after-ms": b"20001"},
+    ),
     (EngineFailed(), 500, "server_error", "server_error", {}),
     (ModelWarming(), 503, "server_error", "model_warming", {b"retry-after": b"5"}),
     (Overloaded(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
@@ -82,8 +101,10 @@ def test_a_body_always_has_all_four_fields(error: GatewayError):
 
 
 @pytest.mark.parametrize(
-    "error", [error for error, *_ in TABLE if error.status == 503], ids=lambda error: str(error.code)
+    "error",
+    [error for error, *_ in TABLE if error.status in (409, 503) or isinstance(error, RateLimited)],
+    ids=lambda error: str(error.code),
 )
-def test_a_503_says_when_to_come_back(error: GatewayError):
+def test_what_passes_by_itself_says_when_to_come_back(error: GatewayError):
     """Within the time that OpenAI's SDKs are willing to wait."""
     assert 0 < int(dict(error.headers())[b"retry-after"]) <= RETRY_AFTER_S_MAX

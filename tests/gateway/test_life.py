@@ -2,11 +2,16 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from accounting.command import Outcome
+from accounting.budget import Period
+from accounting.command import AddPrice, Outcome, Result, SetBudget
+from accounting.price import FREE_OUTPUT_TOKENS
 from deployments.gateway.life import ChatLimits
 from tests.gateway.client import Client
 from tests.gateway.engine_server import (
@@ -15,14 +20,18 @@ from tests.gateway.engine_server import (
     WORDS,
     Behaviour,
     answers,
+    chunks,
     dies_after,
     parks_after,
+    pauses_after,
     refuses,
+    says,
     sends,
+    whole,
 )
-from tests.gateway.house import House, charge_nano, question, running_house
+from tests.gateway.house import PRICE, STREAM, House, charge_nano, question, running_house
 
-STREAM = {"stream": True, "stream_options": {"include_usage": True}}
+DAY_MS = 86_400_000
 COMPLETE_NANO = charge_nano(len(WORDS))
 
 
@@ -58,6 +67,19 @@ async def test_a_stream_costs_what_a_whole_answer_costs(house: House):
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
 
 
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(output_tokens=st.integers(0, FREE_OUTPUT_TOKENS))
+async def test_every_length_costs_the_same_streamed_or_not(house: House, output_tokens: int):
+    """From nothing said to the most that a request may ask for."""
+    words = ["a "] * output_tokens
+    house.engine.behaves = says(whole(words), chunks(words))
+    asks = [question(max_tokens=FREE_OUTPUT_TOKENS, **fields) for fields in ({}, STREAM)]
+    plain, stream = [await house.ask(body) for body in asks]
+    assert stream.events[-2]["usage"] == plain.json["usage"]
+    charged = [house.charged_nano(client) for client in (plain, stream)]
+    assert charged == [charge_nano(output_tokens)] * 2
+
+
 async def test_a_stream_without_the_usage_is_charged_all_the_same(house: House):
     """The client decides what it is told, not what it pays."""
     client = await house.ask(question(stream=True))
@@ -67,22 +89,22 @@ async def test_a_stream_without_the_usage_is_charged_all_the_same(house: House):
 
 
 @pytest.mark.parametrize(
-    ("seen", "charged_nano", "outcome"),
+    ("sent", "charged_nano", "outcome"),
     [
         (0, 0, Outcome.CLIENT_LEFT_EARLY),
         (1, 0, Outcome.CLIENT_LEFT_EARLY),  # the role, no output
         *((1 + n, charge_nano(n), Outcome.CLIENT_LEFT) for n in range(1, 1 + len(WORDS))),
+        (1 + CONTENT_CHUNKS, COMPLETE_NANO, Outcome.CLIENT_LEFT),  # all but [DONE]
     ],
 )
-async def test_a_client_that_leaves_pays_for_what_it_saw(house: House, seen: int, charged_nano: int, outcome: Outcome):
+async def test_a_client_that_leaves_pays_for_what_it_saw(house: House, sent: int, charged_nano: int, outcome: Outcome):
     """Nothing if it saw no output; else the image in full and the output so far. The engine stops working."""
-    house.engine.behaves = parks_after(seen)
-    client = Client(question(**STREAM), house.key)
-    client.stays_for = seen or None
-    asking = asyncio.create_task(client.ask(house.app))
+    house.engine.behaves = parks_after(sent)
+    client, asking = house.begin(question(**STREAM))
     await house.engine.parked.wait()
-    if not seen:
-        client.leave()
+    if sent:
+        await client.has(min(sent, CONTENT_CHUNKS))
+    client.leave()
     await asking
     await house.engine.hung_up.wait()
     assert not client.complete
@@ -91,11 +113,19 @@ async def test_a_client_that_leaves_pays_for_what_it_saw(house: House, seen: int
     assert (row["charged_nano"], row["outcome"]) == (charged_nano, outcome)
 
 
+async def test_a_client_that_leaves_after_the_end_has_had_it_all(house: House):
+    """[DONE] was sent: what a connection does then is of no account."""
+    client, asking = house.begin(question(**STREAM))
+    await asking
+    client.leave()
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (COMPLETE_NANO, Outcome.COMPLETE)
+
+
 async def test_leaving_a_whole_answer_is_free(house: House):
     """The client saw nothing of it."""
     house.engine.behaves = parks_after(0)
-    client = Client(question(), house.key)
-    asking = asyncio.create_task(client.ask(house.app))
+    client, asking = house.begin(question())
     await house.engine.parked.wait()
     client.leave()
     await asking
@@ -108,8 +138,7 @@ async def test_leaving_a_whole_answer_is_free(house: House):
 async def test_a_request_that_the_server_cancels_is_settled(house: House):
     """Serve cancels the request's own task on a disconnect: the money is not that task's to lose."""
     house.engine.behaves = parks_after(CONTENT_CHUNKS)
-    client = Client(question(**STREAM), house.key)
-    asking = asyncio.create_task(client.ask(house.app))
+    client, asking = house.begin(question(**STREAM))
     await client.has(CONTENT_CHUNKS)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -206,6 +235,63 @@ async def test_a_stream_is_cut_at_the_operators_deadline(tmp_path: Path):
         assert client.events[-1]["error"]["type"] == "server_error"
         (row,) = await house.usage()
         assert (row["charged_nano"], row["outcome"]) == (0, Outcome.TIMED_OUT)
+
+
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+async def test_a_price_that_changes_on_the_way_is_the_next_requests(house: House, fields: dict[str, object]):
+    """The version of the admission is charged."""
+    house.engine.behaves = pauses_after(0)
+    _, asking = house.begin(question(**fields))
+    await house.engine.was_asked(1)
+    dearer = replace(PRICE, version=2, unit_nano=2 * PRICE.unit_nano, output_token_nano=2 * PRICE.output_token_nano)
+    assert await house.do(AddPrice(dearer)) == [Result.CREATED]
+    house.prices[PRICE.model] = dearer
+    house.engine.resumed[0].set()
+    await asking
+    house.engine.behaves = answers
+    await house.ask(question(**fields))
+    assert [(row["price_version"], row["charged_nano"]) for row in await house.usage()] == [
+        (1, COMPLETE_NANO),
+        (2, charge_nano(len(WORDS), dearer)),
+    ]
+
+
+async def test_the_day_of_the_admission_pays(house: House):
+    """A request of a day's last millisecond is that day's, in budget and usage, whenever it ends."""
+    house.clock.ms = DAY_MS - 1
+    await house.do(SetBudget("org:org", Period.DAY, 10**6))
+    house.engine.behaves = pauses_after(0)
+    _, asking = house.begin(question())
+    await house.engine.was_asked(1)
+    house.clock.ms = DAY_MS + 1
+    house.engine.resumed[0].set()
+    await asking
+    await house.usage()
+    assert house.rows("SELECT id, posted_nano, reserved_nano FROM account WHERE id LIKE 'bud:%'") == [
+        {"id": "bud:org:org:1970-01-01", "posted_nano": COMPLETE_NANO, "reserved_nano": 0}
+    ]
+    assert house.rows("SELECT start_ms, revenue_nano FROM rollup WHERE width = '1d'") == [
+        {"start_ms": 0, "revenue_nano": COMPLETE_NANO}
+    ]
+
+
+async def test_a_model_without_a_price_is_not_run(house: House):
+    """An unknown price is a refusal, never zero; no retry can help."""
+    del house.prices[PRICE.model]
+    client = await house.ask(question())
+    assert (client.status, client.error["code"]) == (503, "price_unavailable")
+    assert client.headers["x-should-retry"] == "false"
+    assert house.engine.asked == []
+    assert await house.usage() == []
+
+
+async def test_a_price_that_the_ledger_does_not_know_is_none(house: House):
+    """A gateway with a card of its own cannot charge by it."""
+    house.prices[PRICE.model] = replace(PRICE, version=2)
+    client = await house.ask(question())
+    assert (client.status, client.error["code"]) == (503, "price_unavailable")
+    assert house.engine.asked == []
+    assert await house.usage() == []
 
 
 async def test_without_credit_the_engine_is_not_asked(tmp_path: Path):

@@ -7,21 +7,14 @@ from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, AddPrice, Attempt, Grant, Hold, Outcome, Post, Result
+from accounting.command import AddKey, Command, FirstByte, Grant, Outcome, Reply, Result, Void
 from accounting.key import KeyRecord
-from accounting.price import Price
 from accounting.sqlite import SqliteStore
 from accounting.store import Snapshot, Total
-from deployments.ledger.client import Address, LedgerClient
+from deployments.ledger.client import Address, LedgerClient, NoAnswer
+from tests.ledger.commands import GIFT, HOLD, KEY, POST, PRICED, TRIED
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
-
-PRICE = Price("m", 1, unit_nano=1_000, batch_unit_nano=500)
-GIFT = Grant("gift", "credit:org", 10_000)
-TRIED = Attempt("replica_1", "stop", 1, 64, 1_196, 0, 150, ttft_ms=80, latency_ms=900)
-HOLD = Hold("r1", "gw_1", "key_1", "m", 1, "default", (1,), 0, ("credit:org",), 1_000, "sha", expires_in_ms=60_000)
-POST = Post("r1", 1, charged_nano=1_000, outcome=Outcome.COMPLETE, record=TRIED)
-KEY = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", ("inference",))
 
 WRITER = """
 import asyncio, pathlib, sys
@@ -77,23 +70,62 @@ async def client(address: Address) -> AsyncIterator[LedgerClient]:
         await client.close(patience_s=0)
 
 
+async def results(client: LedgerClient, *commands: Command) -> list[Result]:
+    return [reply.result for reply in await asyncio.gather(*map(client.submit, commands))]
+
+
 def gifts(count: int) -> list[Grant]:
     return [Grant(f"gift {number}", "credit:org", 1) for number in range(count)]
 
 
 async def test_commands_are_answered_by_name(client: LedgerClient):
     """In their order, so a post may follow its hold without waiting for it."""
-    commands = (AddPrice(PRICE), GIFT, HOLD, POST, POST)
-    results = await asyncio.gather(*map(client.submit, commands))
-    assert results == [Result.CREATED] * 3 + [Result.POSTED, Result.ALREADY_POSTED]
+    told = await results(client, PRICED, GIFT, HOLD, POST, POST)
+    assert told == [Result.CREATED] * 3 + [Result.POSTED, Result.ALREADY_POSTED]
     assert client.unacknowledged == 0
+
+
+async def test_a_reply_says_what_its_asker_needs(client: LedgerClient):
+    """Not the result alone: which account has no room, say."""
+    await results(client, PRICED, Grant("gift", "credit:org", HOLD.amount_nano - 1))
+    assert await client.submit(HOLD) == Reply(Result.NO_ROOM, blocked_by="credit:org")
 
 
 async def test_questions_are_answered_with_values(client: LedgerClient):
     """Keys and totals are what the store says."""
-    await asyncio.gather(*map(client.submit, (AddPrice(PRICE), AddKey(KEY), GIFT, HOLD, POST)))
-    assert await client.keys() == [KEY]
-    assert await client.snapshot() == Snapshot((Total("m", "complete", 1, 1, 1_196, 64, 150, 1_000),), 0, 0)
+    await results(client, PRICED, AddKey(KEY), GIFT, HOLD, POST)
+    assert await client.ask("keys") == [KEY]
+    assert await client.ask("snapshot") == Snapshot((Total("m", "complete", 1, 1, 1_196, 64, 150, 1_000),), 0, 0)
+
+
+async def test_a_question_has_arguments(client: LedgerClient):
+    """They arrive at the store's method of that name."""
+    await results(client, PRICED, GIFT, HOLD)
+    assert (await client.ask("generation", "r1"))["state"] == "open"
+    assert await client.ask("generation", "r2") is None
+
+
+@pytest.mark.parametrize(
+    ("about", "arguments"),
+    [("secrets", ()), ("generation", ()), ("entries", ("all", 1))],
+    ids=["no question", "no argument", "not a number"],
+)
+async def test_what_the_writer_does_not_know_has_no_answer(
+    client: LedgerClient, about: str, arguments: tuple[object, ...]
+):
+    """A gateway of a later version is told so, and its connection goes on."""
+    with pytest.raises(NoAnswer):
+        await client.ask(about, *arguments)
+    assert await client.ask("keys") == []
+
+
+async def test_a_store_that_cannot_read_gives_no_answer(client: LedgerClient, store: SqliteStore, file: Path):
+    """A question is not repeated: who asked can ask again."""
+    await client.submit(GIFT)
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(NoAnswer):
+        await client.ask("balances")
+    assert client.unacknowledged == 0
 
 
 async def test_a_client_knows_whether_it_is_connected(client: LedgerClient):
@@ -109,13 +141,13 @@ async def test_a_settle_survives_the_death_of_the_writer(writer: Writer, rows: R
     client = LedgerClient(writer.locate)
     client.start()
     async with asyncio.timeout(20):
-        await asyncio.gather(*map(client.submit, (AddPrice(PRICE), GIFT, HOLD)))
+        await results(client, PRICED, GIFT, HOLD)
         first = writer.address
         writer.kill()
         posted = client.submit(POST)
         writer.start()
         assert writer.address != first
-        assert await posted is Result.POSTED
+        assert (await posted).result is Result.POSTED
         await client.close(patience_s=0)
     assert rows("SELECT amount_nano FROM entry WHERE account_id = 'revenue'") == [(-1_000,)]
 
@@ -129,7 +161,7 @@ async def test_what_a_kill_interrupts_happens_exactly_once(writer: Writer, rows:
         await futures[0]
         writer.kill()
         writer.start()
-        assert set(await asyncio.gather(*futures)) <= {Result.CREATED, Result.EXISTS}
+        assert {reply.result for reply in await asyncio.gather(*futures)} <= {Result.CREATED, Result.EXISTS}
         await client.close(patience_s=0)
     assert rows("SELECT posted_nano FROM account WHERE id = 'credit:org'") == [(-500,)]
 
@@ -148,7 +180,7 @@ async def test_commands_wait_for_a_writer(address: Address):
     future = client.submit(GIFT)
     client.start()
     async with asyncio.timeout(10):
-        assert await future is Result.CREATED
+        assert (await future).result is Result.CREATED
         await client.close(patience_s=0)
 
 
@@ -156,16 +188,16 @@ async def test_a_command_that_failed_is_sent_again(client: LedgerClient, store: 
     """A full disk delays a settle until there is room; it does not lose it."""
     store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
     future = client.submit(AddKey(KeyRecord("key_1", "0" * 64, "org", "project", "x" * 100_000, ())))
-    assert await client.keys() == []  # asked after the command, so answered after its failure
+    assert await results(client, FirstByte("r1", 1)) == [Result.NO_SUCH_HOLD]  # sent after it, so answered after its failure
     assert not future.done()
     store._db.execute("PRAGMA max_page_count = 1000000")
-    assert await future is Result.CREATED
+    assert (await future).result is Result.CREATED
 
 
 async def test_cancelling_a_future_does_not_unsend_its_command(client: LedgerClient):
     """Whoever asked may be gone; the command is carried out."""
     client.submit(GIFT).cancel()
-    assert await client.submit(GIFT) is Result.EXISTS
+    assert await results(client, GIFT) == [Result.EXISTS]
     assert client.unacknowledged == 0
 
 
@@ -173,7 +205,16 @@ async def test_closing_waits_for_acknowledgements(client: LedgerClient):
     """What was submitted is durable when the client has closed."""
     futures = [client.submit(gift) for gift in gifts(100)]
     await client.close(patience_s=10)
-    assert [future.result() for future in futures] == [Result.CREATED] * 100
+    assert [future.result().result for future in futures] == [Result.CREATED] * 100
+
+
+async def test_closing_waits_for_what_an_acknowledgement_leads_to(client: LedgerClient, rows: Rows):
+    """A hold that nobody waits for any more is voided when it is there: that is still to be sent then."""
+    await results(client, PRICED, GIFT)
+    void = Void("r1", 1, Outcome.LEDGER_FAILED, TRIED)
+    client.submit(HOLD).add_done_callback(lambda hold: client.submit(void))
+    await client.close(patience_s=10)
+    assert rows("SELECT state FROM hold") == [("void",)]
 
 
 async def test_closing_has_an_end():
@@ -209,8 +250,8 @@ async def scripted(*answers: bytes) -> tuple[asyncio.Server, Address]:
     [
         [b'{"id":1,"ans'],
         [b"[]\n"],
-        [b'{"id":1,"answer":"created"}\n'] * 2,
-        [b'{"id":1,"answer":"of a later version"}\n'],
+        [b'{"id":1,"answer":{"result":"created"}}\n'] * 2,
+        [b'{"id":1,"answer":{"result":"of a later version"}}\n'],
     ],
 )
 async def test_no_answer_ends_the_client(address: Address, answers: list[bytes]):
@@ -224,8 +265,8 @@ async def test_no_answer_ends_the_client(address: Address, answers: list[bytes])
     client = LedgerClient(locate)
     client.start()
     async with asyncio.timeout(20):
-        client.submit(GIFT)
-        assert await client.submit(GIFT) in (Result.CREATED, Result.EXISTS)
+        for told in await results(client, GIFT, GIFT):
+            assert told in (Result.CREATED, Result.EXISTS)
     await client.close(5)
     server.close()
 

@@ -8,21 +8,14 @@ import orjson
 import pytest
 
 from accounting import wire
-from accounting.command import AddKey, AddPrice, Attempt, Grant, Hold, Outcome, Post
-from accounting.key import KeyRecord
-from accounting.price import Price
+from accounting.command import AddKey, Grant
 from accounting.sqlite import SqliteStore
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
+from tests.ledger.commands import GIFT, HOLD, KEY, POST, PRICED
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
-PRICE = Price("m", 1, unit_nano=1_000, batch_unit_nano=500)
-GIFT = Grant("gift", "credit:org", 10_000)
-TRIED = Attempt("replica_1", "stop", 1, 64, 1_196, 0, 150, ttft_ms=80, latency_ms=900)
-HOLD = Hold("r1", "gw_1", "key_1", "m", 1, "default", (1,), 0, ("credit:org",), 1_000, "sha", expires_in_ms=60_000)
-POST = Post("r1", 1, charged_nano=1_000, outcome=Outcome.COMPLETE, record=TRIED)
-KEY = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", ("inference",))
 # No command means to take credit away, so nothing names this refusal: the schema's CHECK makes it a failure.
 BAD = Grant("theft", "credit:poor", -1)
 
@@ -38,6 +31,10 @@ class Connection:
         self.writer.writelines(lines)
         return [orjson.loads(await self.reader.readline()) for _ in lines]
 
+    async def results(self, *lines: bytes) -> list[tuple[int, str]]:
+        """The numbers and results that commands are answered with."""
+        return [(answer["id"], answer["answer"]["result"]) for answer in await self.ask(*lines)]
+
 
 @asynccontextmanager
 async def connect(address: Address, hello: bytes | None = None) -> AsyncIterator[Connection]:
@@ -52,25 +49,20 @@ async def connect(address: Address, hello: bytes | None = None) -> AsyncIterator
 async def test_commands_are_answered_under_their_numbers(address: Address, rows: Rows):
     """In their order, once they are durable."""
     async with connect(address) as connection:
-        commands = (AddPrice(PRICE), GIFT, HOLD, POST, POST)
-        answers = await connection.ask(*(wire.encode_command(i, command) for i, command in enumerate(commands)))
+        commands = (PRICED, GIFT, HOLD, POST, POST)
+        results = await connection.results(*(wire.encode_command(i, command) for i, command in enumerate(commands)))
         assert rows("SELECT state, charged_nano FROM hold") == [("posted", 1_000)]
-    assert answers == [
-        {"id": 0, "answer": "created"},
-        {"id": 1, "answer": "created"},
-        {"id": 2, "answer": "created"},
-        {"id": 3, "answer": "posted"},
-        {"id": 4, "answer": "already_posted"},
-    ]
+    assert results == [(0, "created"), (1, "created"), (2, "created"), (3, "posted"), (4, "already_posted")]
 
 
 async def test_questions_are_answered_too(address: Address):
     """Keys and totals are asked for over the same connection."""
     async with connect(address) as connection:
         await connection.ask(wire.encode_command(1, AddKey(KEY)))
-        keys, snapshot = await connection.ask(wire.encode_question(2, "keys"), wire.encode_question(3, "snapshot"))
-    assert wire.decode_keys(keys["answer"]) == [KEY]
-    assert wire.decode_snapshot(snapshot["answer"]).holds_open == 0
+        (keys,) = await connection.ask(wire.encode_question(2, "keys"))
+        (snapshot,) = await connection.ask(wire.encode_question(3, "snapshot"))
+    assert wire.decode_answer("keys", keys["answer"]) == [KEY]
+    assert wire.decode_answer("snapshot", snapshot["answer"]).holds_open == 0
 
 
 @pytest.mark.parametrize("hello", [b'{"token":"wrong"}\n', b"{}\n", b"GET / HTTP/1.1\r\n", b"\n"])
@@ -84,16 +76,32 @@ async def test_nobody_gets_in_without_the_token(address: Address, rows: Rows, he
 async def test_a_failure_is_told_and_harms_no_other_command(address: Address):
     """What no store can hold is refused for good; the connection goes on."""
     async with connect(address) as connection:
-        bad, good = await connection.ask(wire.encode_command(1, BAD), wire.encode_command(2, GIFT))
-    assert bad == {"id": 1, "answer": "invalid"}
-    assert good == {"id": 2, "answer": "created"}
+        results = await connection.results(wire.encode_command(1, BAD), wire.encode_command(2, GIFT))
+    assert results == [(1, "invalid"), (2, "created")]
 
 
-async def test_what_is_no_command_is_refused_for_good(address: Address):
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id":1,"do":"Steal","with":{}}\n',
+        b'{"id":1,"do":"Grant","with":{}}\n',
+        wire.encode_command(1, GIFT).replace(b'"ref"', b'"of_a_newer_gateway":1,"ref"'),
+    ],
+    ids=["no name", "gaps", "more than is known"],
+)
+async def test_what_is_no_command_is_refused_for_good(address: Address, line: bytes):
     """Else its sender would repeat it for ever, and nothing behind it would be answered."""
     async with connect(address) as connection:
-        answers = await connection.ask(b'{"id":1,"do":"Refund","with":{}}\n', wire.encode_command(2, GIFT))
-    assert [answer["answer"] for answer in answers] == ["invalid", "created"]
+        results = await connection.results(line, wire.encode_command(2, GIFT))
+    assert results == [(1, "invalid"), (2, "created")]
+
+
+async def test_what_is_no_question_fails(address: Address):
+    """Only the questions of `Store`: no other method of it can be called from outside."""
+    async with connect(address) as connection:
+        closing, asking = await connection.ask(wire.encode_question(1, "close"), wire.encode_question(2, "keys"))
+    assert "failure" in closing
+    assert asking == {"id": 2, "answer": []}
 
 
 async def test_stopping_hangs_up(store: SqliteStore):
@@ -114,7 +122,7 @@ async def test_a_line_that_is_not_json_ends_its_connection_only(address: Address
     async with connect(address) as connection, connect(address) as broken:
         broken.writer.write(b"no JSON\n")
         assert await broken.reader.read() == b""
-        assert await connection.ask(wire.encode_command(1, GIFT)) == [{"id": 1, "answer": "created"}]
+        assert await connection.results(wire.encode_command(1, GIFT)) == [(1, "created")]
 
 
 async def test_a_command_takes_effect_although_its_sender_has_left(address: Address):
@@ -124,11 +132,11 @@ async def test_a_command_takes_effect_although_its_sender_has_left(address: Addr
         leaving.writer.write_eof()
         await leaving.reader.read()
     async with connect(address) as connection:
-        assert await connection.ask(wire.encode_command(1, GIFT)) == [{"id": 1, "answer": "exists"}]
+        assert await connection.results(wire.encode_command(1, GIFT)) == [(1, "exists")]
 
 
 async def test_gateways_share_one_ledger(address: Address):
     """What one has done the other is told."""
     async with connect(address) as first, connect(address) as second:
-        assert await first.ask(wire.encode_command(1, GIFT)) == [{"id": 1, "answer": "created"}]
-        assert await second.ask(wire.encode_command(1, GIFT)) == [{"id": 1, "answer": "exists"}]
+        assert await first.results(wire.encode_command(1, GIFT)) == [(1, "created")]
+        assert await second.results(wire.encode_command(1, GIFT)) == [(1, "exists")]

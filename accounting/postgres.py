@@ -1,0 +1,229 @@
+"""The shared store: a PostgreSQL database, with any number of writers.
+
+Writers take turns: each transaction begins with the one advisory lock of the ledger. A group commit is one transaction of up
+to 256 commands, so turns are few, and what rows locks would bring in is spared: no deadlocks between budgets that requests
+share, no retries, and READ COMMITTED shows a transaction all that was committed before its turn. Questions wait for nobody.
+"""
+
+import select
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel, errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.numeric import IntLoader
+
+from accounting.sql.database import Refused, Row
+from accounting.sql.schema import migrations
+from accounting.sql.store import SqlStore
+from accounting.store import StoreError
+
+Connection = psycopg.Connection[Row]
+
+# The turn of a writer: "ledger" in ASCII.
+TURN = 0x6C6564676572
+CONNECT_TIMEOUT_S = 5
+# On by default, and worth nothing when off. The server is asked what it really does.
+DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
+# A writer that is stuck loses its turn, and one that waits for it gives up; both in milliseconds.
+SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": "10000",
+    "idle_in_transaction_session_timeout": "10000",
+}
+
+
+class PostgresStore(SqlStore):
+    """`url` is any that libpq takes. The store's clock is the database's, unless a test brings one: `now_ms`."""
+
+    def __init__(self, url: str, now_ms: Callable[[], int] | None = None) -> None:
+        self._url = url
+        self._now_ms = now_ms
+        self._name = _name(url)
+        self._writer: Connection | None = None
+        self._readers: list[Connection] = []  # those that no thread uses
+        try:
+            with self._transaction() as db:
+                self._migrate(db)
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        for connection in (self._writer, *self._readers):
+            if connection is not None:
+                connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator["PostgresDatabase"]:
+        with _translated(self._name):
+            connection = self._connected()
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [TURN])
+                yield PostgresDatabase(connection, self._now(connection))
+
+    @contextmanager
+    def _reader(self) -> Iterator["PostgresDatabase"]:
+        """A connection that no other thread has at the moment."""
+        with _translated(self._name):
+            connection = self._idle_reader()
+            try:
+                with connection.transaction():
+                    yield PostgresDatabase(connection, self._now(connection))
+            except BaseException:
+                connection.close()
+                raise
+            self._readers.append(connection)
+
+    def _idle_reader(self) -> Connection:
+        while self._readers:
+            with suppress(IndexError):  # another thread took the last one
+                if _is_alive(connection := self._readers.pop()):
+                    return connection
+        connection = _connect(self._url)
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        return connection
+
+    def _connected(self) -> Connection:
+        """The writer's connection; a new one, if the last was lost."""
+        if self._writer is None or not _is_alive(self._writer):
+            self._writer = self._durable()
+        return self._writer
+
+    def _durable(self) -> Connection:
+        """Ask for durability, and read back whether it was granted: a silent no would break every promise."""
+        connection = _connect(self._url)
+        try:
+            connection.isolation_level = IsolationLevel.READ_COMMITTED
+            for setting, value in SESSION.items():
+                connection.execute("SELECT set_config(%s, %s, false)", [setting, value])
+            self._check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: Connection) -> None:
+        for setting in DURABILITY:
+            if _one(connection, "SELECT current_setting(%s)", setting) != ("on",):
+                raise StoreError(f"{self._name}: {setting} is not on; a ledger needs it, so turn it on in postgresql.conf")
+
+    def _migrate(self, db: "PostgresDatabase") -> None:
+        """In one transaction; two programs that start at once take turns."""
+        db.change("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+        (version,) = db.one("SELECT coalesce(max(version), 0) FROM schema_version") or (0,)
+        for number, script in migrations("postgres", version, self._name):
+            db.run(script)
+            db.change("INSERT INTO schema_version VALUES (?)", number)
+
+    def _now(self, connection: Connection) -> int:
+        """The time of this turn: not of the transaction's begin, when it may have had to wait."""
+        if self._now_ms is not None:
+            return self._now_ms()
+        (now_ms,) = _one(connection, "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        return int(now_ms)
+
+
+class PostgresDatabase:
+    """Implements `accounting.sql.database.Database`."""
+
+    def __init__(self, connection: Connection, now_ms: int) -> None:
+        self._connection = connection
+        self.now_ms = now_ms
+
+    def change(self, statement: str, *parameters: object) -> int:
+        with _refusals():
+            return self._connection.execute(_translate(statement), parameters).rowcount
+
+    def one(self, statement: str, *parameters: object) -> Row | None:
+        with _refusals():
+            return self._connection.execute(_translate(statement), parameters).fetchone()
+
+    def all(self, statement: str, *parameters: object) -> list[Row]:
+        with _refusals():
+            return self._connection.execute(_translate(statement), parameters).fetchall()
+
+    def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
+        with _refusals(), self._connection.cursor() as cursor:
+            cursor.executemany(_translate(statement), list(parameters))
+
+    def run(self, script: str) -> None:
+        """Run statements without parameters."""
+        self._connection.execute(script.encode())
+
+
+def _connect(url: str) -> Connection:
+    connection = psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="vlmfleet")
+    # Sums of BIGINT are NUMERIC, and whole.
+    connection.adapters.register_loader("numeric", IntLoader)
+    return connection
+
+
+def _is_alive(connection: Connection) -> bool:
+    """An idle connection has nothing to say but that it has ended; then it is closed."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if poll.poll(0):
+        connection.close()
+    return not connection.closed
+
+
+def _one(connection: Connection, query: str, *parameters: object) -> Row:
+    row = connection.execute(query.encode(), parameters).fetchone()
+    assert row
+    return row
+
+
+@cache
+def _translate(statement: str) -> bytes:
+    """Our `?` is psycopg's `%s`."""
+    return statement.replace("%", "%%").replace("?", "%s").encode()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.DataError, UnicodeEncodeError) as error:
+        raise Refused("range") from error
+    except psycopg.IntegrityError as error:
+        raise Refused(_rule(error)) from error
+
+
+def _rule(error: psycopg.IntegrityError) -> str:
+    """Which rule refused a statement: the schema's checks have names."""
+    match error:
+        case errors.UniqueViolation():
+            return "unique"
+        case errors.ForeignKeyViolation():
+            return "reference"
+    return error.diag.constraint_name or str(error)
+
+
+def _name(url: str) -> str:
+    """What messages call the ledger: no password is in it. Raises `StoreError`."""
+    try:
+        parts: dict[str, Any] = conninfo_to_dict(url)
+    except psycopg.Error:
+        # Not chained: the cause repeats the URL.
+        raise StoreError(
+            "the ledger's PostgreSQL URL cannot be read; it looks like postgresql://user:password@host:5432/database"
+        ) from None
+    return f"postgresql://{parts.get('host', '')}/{parts.get('dbname', '')}"
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """The one place where PostgreSQL's errors become ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise StoreError(f"{name}: PostgreSQL failed: {reason}; check that it runs and lets us write") from error

@@ -1,0 +1,42 @@
+"""What the statements run on: a transaction on some SQL database."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from accounting.command import Reply, Result
+
+Row = tuple[Any, ...]
+
+
+class Refused(Exception):
+    """The schema refused a statement. `rule` is the constraint's name, or "unique", "reference" or "range"."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+
+
+class Undo(Exception):
+    """A command cannot be carried out: what it has done so far is rolled back, and this is the reply."""
+
+    def __init__(self, result: Result, *, blocked_by: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(result)
+        self.reply = Reply(result, blocked_by=blocked_by, retry_after_ms=retry_after_ms)
+
+
+class Database(Protocol):
+    """Statements have `?` for parameters. Raises `Refused` for what the schema forbids."""
+
+    now_ms: int  # the store's clock: the transaction's own time, milliseconds UTC
+
+    def change(self, statement: str, *parameters: object) -> int:
+        """Run a statement. Returns how many rows it touched."""
+
+    def one(self, statement: str, *parameters: object) -> Row | None:
+        """The first row of an answer."""
+
+    def all(self, statement: str, *parameters: object) -> list[Row]:
+        """Every row of an answer."""
+
+    def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
+        """Run a statement once for each tuple of parameters."""

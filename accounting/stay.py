@@ -1,0 +1,50 @@
+"""A stay: the time that one attempt held a slot of a replica, what it did there, and whether it was paid for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+AttemptId = tuple[str, int]  # request id, attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Times are milliseconds UTC of the gateway's clock, tokens are what the gateway saw of the engine's usage.
+
+    `finish` is None if the answer was cut off; `charged_nano` is None if this attempt was not charged.
+    """
+
+    request_id: str
+    attempt: int
+    replica_id: str
+    model: str
+    from_ms: int
+    to_ms: int
+    finish: str | None
+    prompt_tokens: int
+    output_tokens: int
+    charged_nano: int | None
+
+    @property
+    def id(self) -> AttemptId:
+        return self.request_id, self.attempt
+
+
+def stays_of(rows: Iterable[dict[str, Any]]) -> list[Stay]:
+    """From the rows of `Store.records("attempts", ...)`."""
+    return [
+        Stay(
+            row["request_id"],
+            row["attempt"],
+            row["replica_id"],
+            row["model"],
+            row["slot_from_ms"],
+            row["slot_to_ms"],
+            row["finish"],
+            row["text_tokens"] + row["vision_tokens"],
+            row["output_tokens"],
+            # The row has the charge of its request, whichever attempt earned it.
+            row["charged_nano"] if row["charged"] else None,
+        )
+        for row in rows
+    ]

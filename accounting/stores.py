@@ -1,0 +1,19 @@
+"""Which store an address means."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from accounting.postgres import PostgresStore
+from accounting.sqlite import SqliteStore
+from accounting.store import Store
+
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
+
+
+def open_store(where: str | Path, now_ms: Callable[[], int]) -> Store:
+    """Open the ledger at `where`: a `postgresql://` URL, or the path of a SQLite file, made if there is none. `now_ms` is the
+    clock of a file; PostgreSQL has its own. Raises `StoreError`.
+    """
+    if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
+        return PostgresStore(where)
+    return SqliteStore(Path(where), now_ms)

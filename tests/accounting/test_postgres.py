@@ -1,0 +1,231 @@
+"""What only a PostgreSQL server can do, or suffer. What every store does is in `test_store.py`."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from accounting import postgres
+from accounting.budget import Period
+from accounting.command import AddKey, Result, SetBudget
+from accounting.postgres import TURN, PostgresStore
+from accounting.store import Snapshot, StoreError
+from tests.accounting.examples import HOLD, KEY, OPENING, POST, answer, results
+
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def store(postgres_ledger_url: str) -> Iterator[PostgresStore]:
+    """A store with one price and one organisation that has credit, on the database's own clock."""
+    with closing(PostgresStore(postgres_ledger_url)) as store:
+        store.apply(OPENING)
+        yield store
+
+
+@pytest.fixture
+def rows(postgres_ledger_url: str) -> Iterator[Rows]:
+    """Run a statement on the ledger over a second connection, as an administrator could."""
+    with psycopg.connect(postgres_ledger_url, autocommit=True) as connection:
+
+        def run(statement: str) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE entry SET amount_nano = 0", "append-only"),
+        ("DELETE FROM entry", "append-only"),
+        ("TRUNCATE entry", "append-only"),
+        ("DELETE FROM hold", "append-only"),
+        ("TRUNCATE hold CASCADE", "append-only"),
+        ("DELETE FROM attempt", "append-only"),
+        ("UPDATE audit SET actor = 'nobody'", "append-only"),
+        ("DELETE FROM audit", "append-only"),
+        ("UPDATE price SET unit_nano = 0", "a price version is immutable"),
+        ("DELETE FROM price", "a price version is immutable"),
+        ("UPDATE hold SET state = 'open', charged_nano = NULL", "hold has ended"),
+        ("UPDATE hold SET charged_nano = 0", "hold has ended"),
+        ("UPDATE account SET reserved_nano = -1", "account_reserved_nano_check"),
+        ("UPDATE account SET posted_nano = 1 WHERE id = 'credit:org'", "room"),
+    ],
+)
+def test_history_cannot_be_rewritten(store: PostgresStore, rows: Rows, statement: str, message: str):
+    """The database itself refuses, whoever asks."""
+    store.apply([HOLD, POST])
+    with pytest.raises(psycopg.IntegrityError, match=message):
+        rows(statement)
+
+
+def test_everything_is_there_after_a_restart(store: PostgresStore, postgres_ledger_url: str):
+    """A store that opens the database again goes on where the last one stopped."""
+    store.apply([HOLD, AddKey(KEY)])
+    before = store.balances(), store.keys(), store.generation("r1")
+    store.close()
+    with closing(PostgresStore(postgres_ledger_url)) as again:
+        assert (again.balances(), again.keys(), again.generation("r1")) == before
+        assert results(again, HOLD, POST) == [Result.EXISTS, Result.POSTED]
+
+
+def test_the_clock_is_the_databases(store: PostgresStore, rows: Rows):
+    """Gateways and writers may be on machines that disagree."""
+    clock = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    ((before,),) = rows(clock)
+    store.apply([HOLD])
+    ((after,),) = rows(clock)
+    generation = store.generation("r1")
+    assert generation
+    assert before <= generation["created_at_ms"] <= after
+
+
+def test_writers_take_turns(store: PostgresStore, postgres_ledger_url: str):
+    """Four stores at once, a budget worth ten of forty requests: just ten are taken, and nothing deadlocks."""
+    store.apply([SetBudget("org:org", Period.LIFETIME, 1_000), SetBudget("project:project", Period.DAY, 2_000)])
+
+    def spend(writer: int) -> list[Result]:
+        with closing(PostgresStore(postgres_ledger_url)) as mine:
+            holds = [replace(HOLD, request_id=f"r{writer}.{n}", amount_nano=100) for n in range(10)]
+            return [answer(mine, hold).result for hold in holds]
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = [result for outcome in pool.map(spend, range(4)) for result in outcome]
+    assert sorted(outcomes) == [Result.CREATED] * 10 + [Result.NO_ROOM] * 30
+    assert store.verify() == []
+
+
+def test_questions_are_answered_beside_a_transaction(store: PostgresStore):
+    """From any thread, from what is committed, and without waiting for the writer's turn to end."""
+    seen: list[Snapshot] = []
+    with store._transaction() as db:
+        db.change("UPDATE account SET posted_nano = -1 WHERE id = 'credit:org'")
+        reader = Thread(target=lambda: seen.append(store.snapshot()))
+        reader.start()
+        reader.join()
+    assert seen == [Snapshot((), holds_open=0, reserved_nano=0)]
+
+
+def test_programs_that_start_at_once_make_one_ledger(postgres_url: str):
+    """The second finds what the first has made."""
+    with ThreadPoolExecutor(3) as pool:
+        for store in pool.map(PostgresStore, [postgres_url] * 3):
+            store.close()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+
+
+def test_a_newer_schema_is_refused(store: PostgresStore, rows: Rows, postgres_ledger_url: str):
+    """An older program does not write into a newer ledger."""
+    rows("UPDATE schema_version SET version = 3")
+    try:
+        with pytest.raises(StoreError, match=r"written by a newer vlmfleet \(schema 3, here 2\); upgrade"):
+            PostgresStore(postgres_ledger_url)
+    finally:
+        rows("UPDATE schema_version SET version = 2")
+    PostgresStore(postgres_ledger_url).close()
+
+
+def test_a_connection_lost_between_calls_is_made_anew(store: PostgresStore, rows: Rows):
+    """As after a restart of the server: nobody notices."""
+    store.snapshot()
+    end_other_connections(rows)
+    assert results(store, HOLD) == [Result.CREATED]
+    assert store.snapshot().holds_open == 1
+
+
+def test_a_connection_lost_in_a_transaction_undoes_it(store: PostgresStore, rows: Rows):
+    """The batch has not happened; sent again, it does."""
+    with pytest.raises(StoreError, match="terminating connection"), store._transaction() as db:  # noqa: PT012
+        db.change("UPDATE account SET posted_nano = -1 WHERE id = 'credit:org'")
+        end_other_connections(rows)
+        db.change("UPDATE account SET posted_nano = -2 WHERE id = 'credit:org'")
+    assert rows("SELECT posted_nano FROM account WHERE id = 'credit:org'") == [(-10_000,)]
+    assert results(store, HOLD, POST) == [Result.CREATED, Result.POSTED]
+
+
+def test_a_question_that_fails_costs_one_connection(store: PostgresStore, rows: Rows):
+    """The next has a new one."""
+    with pytest.raises(StoreError, match="terminating connection"), store._reader() as db:  # noqa: PT012
+        end_other_connections(rows)
+        db.all("SELECT 1")
+    assert store.snapshot().holds_open == 0
+
+
+def test_a_turn_that_does_not_come_is_an_error(
+    store: PostgresStore, rows: Rows, postgres_ledger_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Another writer is stuck in its own; when it is over, all is well again."""
+    monkeypatch.setitem(postgres.SESSION, "lock_timeout", "20")
+    rows(f"SELECT pg_advisory_lock({TURN})")
+    with pytest.raises(StoreError, match="canceling statement due to lock timeout"):
+        PostgresStore(postgres_ledger_url)
+    rows(f"SELECT pg_advisory_unlock({TURN})")
+    with closing(PostgresStore(postgres_ledger_url)) as other:
+        assert results(other, HOLD) == [Result.CREATED]
+
+
+def test_a_server_that_only_reads_is_refused_at_the_start(store: PostgresStore, postgres_ledger_url: str):
+    """Such as a standby: not by the first payment."""
+    url = postgres_ledger_url.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
+    with pytest.raises(
+        StoreError, match="cannot execute .* in a read-only transaction; check that it runs and lets us write"
+    ):
+        PostgresStore(url)
+    assert results(store, HOLD) == [Result.CREATED]
+
+
+def test_a_server_that_may_lose_commits_is_refused(rows: Rows, store: PostgresStore, postgres_ledger_url: str):
+    """It says itself whether it waits for the disk."""
+    set_fsync(rows, "off")
+    try:
+        with pytest.raises(StoreError, match="fsync is not on; a ledger needs it, so turn it on in postgresql.conf"):
+            PostgresStore(postgres_ledger_url)
+    finally:
+        set_fsync(rows, "on")
+    PostgresStore(postgres_ledger_url).close()
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password():
+    """The message has its host and database."""
+    with pytest.raises(StoreError, match=r"postgresql:///nowhere/ledger: PostgreSQL failed: ") as raised:
+        PostgresStore("postgresql://ann:secret@/ledger?host=/nowhere")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_url_that_is_none_is_not_repeated():
+    """It may have a password in it."""
+    with pytest.raises(StoreError, match="it looks like postgresql://user:password@host:5432/database") as raised:
+        PostgresStore("postgresql://ann:secret@[::1/ledger")
+    assert "secret" not in str(raised.value)
+
+
+def test_closing_twice_is_safe(store: PostgresStore):
+    """The second time does nothing."""
+    store.close()
+    store.close()
+
+
+def end_other_connections(rows: Rows) -> None:
+    """And wait until they have ended."""
+    rows(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+
+
+def set_fsync(rows: Rows, value: str) -> None:
+    """And wait until the server has heard of it."""
+    rows(f"ALTER SYSTEM SET fsync = {value}")
+    rows("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 10
+    while rows("SHOW fsync") != [(value,)]:
+        assert time.monotonic() < deadline

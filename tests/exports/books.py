@@ -1,0 +1,108 @@
+"""A ledger with a clock that a test sets; everything in it has happened through commands."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+from accounting.command import AddPrice, Attempt, Command, Grant, Hold, Outcome, Post, Refund, Reply
+from accounting.price import Price
+from accounting.sqlite import SqliteStore
+from accounting.store import Entry, Store
+from exports import export
+from exports.manifest import Manifest
+from exports.target import Target
+
+SUNDAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 11, day) for day in range(15, 20))
+PRICE = Price("m", 1, unit_nano=1_341_000, batch_unit_nano=670_500, basis='{"source": "a test"}')
+TRIED = Attempt("replica_1", "stop", 2, 64, 2_392, 16, 700, ttft_ms=80, latency_ms=900)
+# Images of one and of three units, and up to two units of output.
+HOLD = Hold(
+    "r1",
+    "gw_1",
+    "key_1",
+    "acme",
+    "scans",
+    "m",
+    1,
+    "default",
+    image_units=(1, 3),
+    output_units=2,
+    tokens_max=4_000,
+    amount_nano=6 * PRICE.unit_nano,
+    body_sha="sha",
+    expires_in_ms=60_000,
+    user_id="user_7",
+    metadata='{"team": "blue"}',
+)
+# 700 tokens of output: one unit more than the images.
+POST = Post("r1", attempt=1, charged_nano=5 * PRICE.unit_nano, outcome=Outcome.COMPLETE, record=TRIED)
+
+
+class Books:
+    def __init__(self, store: Store, clock: "Clock") -> None:
+        self.store = store
+        self.clock = clock
+        self._numbers = count()
+
+    def do(self, *commands: Command) -> list[Reply]:
+        return self.store.apply(commands)
+
+    def at(self, day: date, hour: float = 12) -> "Books":
+        self.clock.ms = start_ms(day) + round(hour * 3_600_000)
+        return self
+
+    def grant(self, amount_nano: int = 10**9) -> None:
+        self.do(Grant(f"grant {next(self._numbers)}", "credit:acme", amount_nano))
+
+    def charge(self, request_id: str, charged_nano: int = POST.charged_nano) -> None:
+        self.do(replace(HOLD, request_id=request_id), replace(POST, request_id=request_id, charged_nano=charged_nano))
+
+    def refund(self, ref: str, request_id: str, amount_nano: int = PRICE.unit_nano) -> None:
+        self.do(Refund(ref, request_id, amount_nano, reason="blurred"))
+
+    def entries(self) -> list[Entry]:
+        return self.store.entries(0, 1_000_000)
+
+    def posted(self) -> dict[str, int]:
+        """The balance of every account that was ever used."""
+        return posted(self.store)
+
+    def export(self, target: Target, first: date, last: date, part_rows_max: int = 1_000) -> list[Manifest]:
+        """Export as somebody would on the ledger's present day."""
+        today = datetime.fromtimestamp(self.clock.ms / 1000, UTC).date()
+        return export(self.store, target, first, last, today=lambda: today, part_rows_max=part_rows_max)
+
+
+class Clock:
+    ms = 0
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def posted(store: Store) -> dict[str, int]:
+    used = {entry.account for entry in store.entries(0, 1_000_000)}
+    return {balance.account: balance.posted_nano for balance in store.balances() if balance.account in used}
+
+
+def start_ms(day: date) -> int:
+    return round(
+        (datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime.fromtimestamp(0, UTC))
+        / timedelta(milliseconds=1)
+    )
+
+
+@contextmanager
+def running_books(folder: Path) -> Iterator[Books]:
+    """A new ledger with a price, on Monday morning."""
+    clock = Clock()
+    store = SqliteStore(folder / "ledger.db", clock)
+    try:
+        books = Books(store, clock).at(MONDAY, 8)
+        books.do(AddPrice(PRICE))
+        yield books
+    finally:
+        store.close()

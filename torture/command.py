@@ -1,0 +1,94 @@
+"""`vlmfleet ledger torture`: kill a fleet again and again, and count who paid for what they saw."""
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from torture.audit import Verdict
+from torture.place import Place, place_of
+from torture.plan import AFFORDABLE, CLIENTS, plan_of
+from torture.trial import GATEWAYS, Findings, Trial, open_ledger
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the seeds that `argv` asks for. Returns 1 if one of them found a fault."""
+    arguments = _parser().parse_args(argv)
+    console = Console()
+    place = place_of(arguments.store)
+    console.print(
+        f"{arguments.seeds} seeds on {place.name}: {CLIENTS} clients, {GATEWAYS} gateways, room for {AFFORDABLE} answers"
+    )
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    findings = [
+        try_seed(seed, place, lambda found: console.print(line(found), highlight=False, soft_wrap=True, emoji=False))
+        for seed in seeds
+    ]
+    console.print(summary(findings))
+    return int(any(found.faults for found in findings))
+
+
+def try_seed(seed: int, place: Place, tell: Callable[[Findings], None] = lambda found: None) -> Findings:
+    """Run one seed. If it finds a fault, its ledger's folder is kept and named."""
+    folder = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-"))
+    plan = plan_of(seed, place.points)
+    with place.empty(folder) as where:
+        found = asyncio.run(Trial(plan, place, where, folder, open_ledger(where)).run())
+    if found.faults:
+        found = replace(found, faults=(*found.faults, f"its ledger and logs are kept in {folder}"))
+    else:
+        shutil.rmtree(folder)
+    tell(found)
+    return found
+
+
+def line(found: Findings) -> str:
+    """A seed in one line, and one more for each fault."""
+    deaths = ", ".join(death.spec + ("" if death in found.died else " (not reached)") for death in found.plan.deaths)
+    verdicts = ", ".join(f"{found.verdicts[verdict]} {verdict}" for verdict in Verdict)
+    mark = "[red]✗[/]" if found.faults else "[green]✓[/]"
+    head = (
+        f"{mark} seed {found.plan.seed}: kill -9 at {deaths}: {verdicts}, {found.refused} refused, {found.took_s:.1f} s"
+    )
+    return "\n".join([head, *(f"  [red]{escape(fault)}[/]" for fault in found.faults)])
+
+
+def summary(findings: Iterable[Findings]) -> Table:
+    """What each failpoint has brought."""
+    rows: dict[str, Counter[str]] = {}
+    for found in findings:
+        for death in found.plan.deaths:
+            row = rows.setdefault(death.point.name, Counter())
+            row += Counter({"seeds": 1, "died": death in found.died, "faults": len(found.faults)})
+            row += Counter({str(verdict): number for verdict, number in found.verdicts.items()})
+    columns = ("seeds", "died", *Verdict, "faults")
+    table = Table(title="Requests by failpoint and how they ended")
+    table.add_column("kill -9 at", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in rows.items():
+        table.add_row(name, *(str(row[column]) for column in columns))
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vlmfleet ledger torture",
+        description="Kill gateways, writer, engine and database of a small fleet at every failpoint, and audit its ledger.",
+    )
+    parser.add_argument("--seeds", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first (default: 0)")
+    parser.add_argument(
+        "--store",
+        default="sqlite",
+        help="'sqlite' (default), or the postgresql:// URL of a server that nobody needs: it is killed, too",
+    )
+    return parser

@@ -1,0 +1,96 @@
+"""A gateway, as its Serve deployment builds it, without Ray: all of its own code, behind a real HTTP server."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import uvicorn
+
+from accounting.price import Price
+from catalog import Catalog, ModelCard
+from deployments.gateway.app import GatewayApp
+from deployments.gateway.bill import Bill, Books
+from deployments.gateway.engine import Engines
+from deployments.gateway.fetch import Fetcher, FetchLimits
+from deployments.gateway.keys import Keys, keep_fresh
+from deployments.gateway.life import ChatCompletions, ChatLimits
+from deployments.gateway.media import Media
+from deployments.gateway.slots import Replica
+from deployments.ledger.client import Address, LedgerClient
+from torture.writer import clock_ms, read_address
+
+CLOSE_PATIENCE_S = 10.0
+
+
+class OneReplica:
+    """A `Router` with one replica that always has a slot."""
+
+    def __init__(self, url: str) -> None:
+        self._replica = Replica("replica-1", url, "engine-token")
+
+    @asynccontextmanager
+    async def replica(self, card: ModelCard, wait_s: float) -> AsyncIterator[Replica]:
+        """See `Router.replica`."""
+        yield self._replica
+
+
+class Uncounted:
+    """`Metrics` that nobody reads."""
+
+    def ended(self, bill: Bill) -> None:
+        """See `Metrics.ended`."""
+
+    def refused(self, status: int) -> None:
+        """See `Metrics.refused`."""
+
+
+async def serve(host: str, port: int, card: ModelCard, price: Price, address_file: Path, engine_url: str) -> None:
+    """Answer until killed, or until SIGTERM: then what is in hand is finished first."""
+    app = build_app(card, price, address_file, engine_url)
+    config = uvicorn.Config(app, host, port, log_config=None, access_log=False, lifespan="on")
+    await uvicorn.Server(config).serve()
+
+
+def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str) -> GatewayApp:
+    """The gateway's composition, as in `deployments/gateway/gateway.py`."""
+
+    async def locate() -> Address:
+        return read_address(address_file)
+
+    catalog, keys, ledger = Catalog([card]), Keys(now_ms), LedgerClient(locate)
+    fetcher, engines, metrics = Fetcher(FetchLimits()), Engines(), Uncounted()
+    books = Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms)
+    chat = ChatCompletions(
+        catalog,
+        {price.model: price},
+        keys,
+        Media(fetcher),
+        books,
+        OneReplica(engine_url),
+        engines,
+        metrics,
+        ChatLimits(),
+    )
+    refresh: list[asyncio.Task[None]] = []
+
+    async def start() -> None:
+        ledger.start()
+        refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
+
+    async def stop() -> None:
+        for task in refresh:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await ledger.close(CLOSE_PATIENCE_S)
+        await engines.close()
+
+    return GatewayApp(chat, catalog, keys, ledger, metrics, start, stop)
+
+
+def now_ms() -> int:
+    """The gateway's clock: right, whatever the writer's is."""
+    return clock_ms(0)

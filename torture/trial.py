@@ -1,0 +1,186 @@
+"""One seed: a fleet is killed while it serves its clients; then it comes back, and everyone is asked what they saw."""
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from accounting.budget import Period
+from accounting.command import AddKey, AddPrice, Grant, SetBudget
+from accounting.key import Scope, mint
+from accounting.price import Price, Work, quote
+from catalog import ModelCard, load_catalog
+from torture.audit import Rates, Row, Verdict, judge
+from torture.client import OUTPUT_TOKENS, RETURNS_MAX, Desk, Witness
+from torture.fleet import Fleet, Parts
+from torture.place import Place
+from torture.plan import AFFORDABLE, Client, Death, Habit, Plan, Role
+from torture.writer import Where, open_late
+
+GATEWAYS = 2
+CARD = "demo-qwen2-vl"
+RATES = Rates(base_nano=1_000_000, token_nano=50_000)
+ANSWER_NANO = RATES.base_nano + OUTPUT_TOKENS * RATES.token_nano
+CAP_NANO = AFFORDABLE * ANSWER_NANO
+# Past every hold's expiry: the longest deadline and half a minute.
+LATE_MS = 3_600_000
+FOREVER_MS = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What became of a seed. `died` are the failpoints that were reached."""
+
+    plan: Plan
+    died: tuple[Death, ...]
+    verdicts: Counter[Verdict]
+    answered: int
+    refused: int
+    charged_nano: int
+    faults: tuple[str, ...]
+    took_s: float
+
+
+@dataclass(slots=True)
+class Trial:
+    """One seed on one ledger. `folder` gets the logs."""
+
+    plan: Plan
+    place: Place
+    where: Where
+    folder: Path
+    key: str
+    gateways: int = GATEWAYS
+    database_killed: bool = False
+
+    async def run(self) -> Findings:
+        """Serve, kill, recover, judge. Raises `NotReady`."""
+        started_s = time.monotonic()
+        served = Fleet(self._parts(self.gateways), self.folder)
+        witnesses = await self._serve(served)
+        after = Fleet(self._parts(1), self.folder, LATE_MS)
+        witnesses += await self._spend_the_rest(after, witnesses)
+        return self._findings(served, after, witnesses, time.monotonic() - started_s)
+
+    def _parts(self, gateways: int) -> Parts:
+        return Parts(self.where, card(), price(), gateways, self.place.writers)
+
+    async def _serve(self, fleet: Fleet) -> list[Witness]:
+        """All clients, and the deaths in between."""
+        deaths = {role: self.plan.death_of(role) for role in (Role.GATEWAY, Role.WRITER, Role.ENGINE)}
+        try:
+            await fleet.start(deaths)
+            async with _http() as http:
+                desk = Desk(http, fleet.urls, self.key, CARD)
+                kill = asyncio.create_task(self._kill_the_database())
+                witnesses = await asyncio.gather(
+                    *(desk.serve(client, turn) for turn, client in enumerate(self.plan.clients))
+                )
+                await kill
+            await fleet.stop()
+        finally:
+            await fleet.kill()
+        return witnesses
+
+    async def _kill_the_database(self) -> None:
+        for death in self.plan.deaths:
+            if death.point.role is Role.DATABASE:
+                await asyncio.sleep(death.passing / 100)
+                self.database_killed = await asyncio.to_thread(self.place.kill)
+
+    async def _spend_the_rest(self, fleet: Fleet, witnesses: list[Witness]) -> list[Witness]:
+        """An hour later: what was left open has been swept, and every nano-dollar of it can be spent."""
+        try:
+            await fleet.start({Role.WRITER: self.plan.death_of(Role.SWEEPER)})
+            async with _http() as http:
+                desk = Desk(http, fleet.urls, self.key, CARD)
+                for witness in witnesses:
+                    if witness.client.habit is Habit.RETURNS and not witness.answered:
+                        await desk.come_back(witness, 0, RETURNS_MAX)
+                late = [await desk.serve(_late_client(0), 0)]
+                while late[-1].answered:
+                    late.append(await desk.serve(_late_client(len(late)), 0))
+            await fleet.stop()
+        finally:
+            await fleet.kill()
+        return late
+
+    def _findings(self, served: Fleet, after: Fleet, witnesses: list[Witness], took_s: float) -> Findings:
+        with closing(open_late(self.where, LATE_MS)) as store:
+            faults = [f"{fault.check}: {fault.detail}" for fault in store.verify()]
+            open_holds = store.snapshot().holds_open
+            rows = [_row(record) for record in store.records("holds", 0, FOREVER_MS)]
+        died = self._died(served, after)
+        judgement = judge(witnesses, rows, RATES, died=frozenset(death.point.role for death in died))
+        faults += judgement.faults
+        charged_nano = sum(row.charged_nano for row in rows)
+        if open_holds:
+            faults.append(f"{open_holds} holds are open at rest")
+        if not 0 <= CAP_NANO - charged_nano < ANSWER_NANO:
+            faults.append(f"{charged_nano} of the cap of {CAP_NANO} was charged: above it, or room for more was lost")
+        if served.crashed or after.crashed:
+            faults.append("a process ended that nobody had killed")
+        return Findings(
+            self.plan,
+            died,
+            judgement.verdicts,
+            sum(witness.answered for witness in witnesses),
+            sum(witness.refused for witness in witnesses),
+            charged_nano,
+            tuple(faults),
+            took_s,
+        )
+
+    def _died(self, served: Fleet, after: Fleet) -> tuple[Death, ...]:
+        """The deaths of the plan that came to pass."""
+        kills = {role: served.kills(role) for role in (Role.GATEWAY, Role.WRITER, Role.ENGINE)}
+        kills |= {Role.SWEEPER: after.kills(Role.WRITER), Role.DATABASE: int(self.database_killed)}
+        return tuple(death for death in self.plan.deaths if kills[death.point.role])
+
+
+def open_ledger(where: Where) -> str:
+    """Make a ledger with a price, a key and room for `AFFORDABLE` answers, both in credit and in a budget. Returns the
+    key.
+    """
+    key, record = mint("org", "project", "torture", (Scope.INFERENCE,))
+    with closing(open_late(where, 0)) as store:
+        store.apply(
+            [
+                AddPrice(price()),
+                AddKey(record),
+                Grant("torture", record.credit_account, CAP_NANO),
+                SetBudget(f"key:{record.id}", Period.LIFETIME, CAP_NANO),
+            ]
+        )
+    return key
+
+
+def card() -> ModelCard:
+    """The model that everybody asks."""
+    found = load_catalog().find(CARD)
+    assert found
+    return found
+
+
+def price() -> Price:
+    """A hold costs what a whole answer does, and an answer that ends early less."""
+    made = Price(CARD, 1, RATES.base_nano, RATES.base_nano, output_token_nano=RATES.token_nano)
+    assert quote(made, Work((1,), 0, OUTPUT_TOKENS)).amount_nano == ANSWER_NANO
+    return made
+
+
+def _late_client(number: int) -> Client:
+    return Client(f"late-{number}", Habit.WAITS, streams=False, starts_after_s=0)
+
+
+def _row(record: dict[str, object]) -> Row:
+    return Row(*(record[name] for name in ("request_id", "user_id", "outcome", "hold_nano", "charged_nano")))  # type: ignore[arg-type]
+
+
+def _http() -> aiohttp.ClientSession:
+    """A connection for each request, as many as it takes."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
