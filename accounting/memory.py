@@ -288,7 +288,7 @@ class MemoryStore:
     def _first_byte(self, command: FirstByte) -> Reply:
         held = self._holds.get(command.request_id)
         if held is None or held.state != "open" or held.attempt != command.attempt:
-            return self._not_open(command.request_id)
+            return self._not_open(command)
         if held.first_byte_at_ms is None:
             held.first_byte_at_ms = self._now_ms()
         return Reply(Result.CHANGED, command.request_id)
@@ -321,18 +321,18 @@ class MemoryStore:
         held = self._holds.get(end.request_id)
         if held and end.attempt <= held.attempt:
             held.attempts.setdefault(end.attempt, end.record)
-        return self._not_open(end.request_id)
+        return self._not_open(end)
 
-    def _not_open(self, request_id: str) -> Reply:
-        held = self._holds.get(request_id)
+    def _not_open(self, command: FirstByte | Post | Void) -> Reply:
+        held = self._holds.get(command.request_id)
+        if held and held.attempt != command.attempt:
+            return Reply(Result.NOT_THE_CURRENT_ATTEMPT, command.request_id)
         match held and held.state:
             case "posted":
-                return Reply(Result.ALREADY_POSTED, request_id)
+                return Reply(Result.ALREADY_POSTED, command.request_id)
             case "void":
-                return Reply(Result.ALREADY_VOID, request_id)
-            case "open":
-                return Reply(Result.NOT_THE_CURRENT_ATTEMPT, request_id)
-        return Reply(Result.NO_SUCH_HOLD, request_id)
+                return Reply(Result.ALREADY_VOID, command.request_id)
+        return Reply(Result.NO_SUCH_HOLD, command.request_id)
 
     def _alert(self, accounts: Iterable[str]) -> None:
         for name in accounts:

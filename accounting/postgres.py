@@ -111,7 +111,9 @@ class PostgresStore(SqlStore):
     def _check(self, connection: Connection) -> None:
         for setting in DURABILITY:
             if _one(connection, "SELECT current_setting(%s)", setting) != ("on",):
-                raise StoreError(f"{self._name}: {setting} is not on; a ledger needs it, so turn it on in postgresql.conf")
+                raise StoreError(
+                    f"{self._name}: {setting} is not on; a ledger needs it, so turn it on in postgresql.conf"
+                )
 
     def _migrate(self, db: "PostgresDatabase") -> None:
         """In one transaction; two programs that start at once take turns."""

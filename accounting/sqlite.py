@@ -3,7 +3,7 @@
 import fcntl
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,8 @@ from accounting.sql.store import SqlStore
 from accounting.store import StoreError
 
 FULL = 2  # PRAGMA synchronous
+# What the schema forbids, or a column cannot hold.
+REFUSALS = (sqlite3.IntegrityError, OverflowError, UnicodeEncodeError)
 
 
 class SqliteStore(SqlStore):
@@ -21,6 +23,7 @@ class SqliteStore(SqlStore):
     def __init__(self, file: Path, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._file = file
+        self._readers: list[sqlite3.Connection] = []  # those that no thread uses
         with _translated(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _only_writer(file)
@@ -36,7 +39,8 @@ class SqliteStore(SqlStore):
 
     def close(self) -> None:
         """See `Store.close`."""
-        self._db.close()
+        for db in (self._db, *self._readers):
+            db.close()
         self._lock.close()
 
     @contextmanager
@@ -54,10 +58,20 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _reader(self) -> Iterator["SqliteDatabase"]:
-        """A connection of its own, for any thread: WAL lets it read while another writes."""
-        with _translated(self._file), closing(read_only(self._file)) as db:
+        """A connection that no other thread has at the moment: WAL lets it read while another writes."""
+        with _translated(self._file):
+            db = self._idle_reader()
             db.execute("BEGIN")
-            yield SqliteDatabase(db, self._now_ms())
+            try:
+                yield SqliteDatabase(db, self._now_ms())
+            finally:
+                db.execute("ROLLBACK")
+                self._readers.append(db)
+
+    def _idle_reader(self) -> sqlite3.Connection:
+        with suppress(IndexError):
+            return self._readers.pop()
+        return read_only(self._file)
 
     def _be_durable(self, file: Path) -> None:
         """Ask for durability, and read back whether it was granted: a silent no would break every promise."""
@@ -78,6 +92,41 @@ class SqliteStore(SqlStore):
         self._db.execute(f"PRAGMA user_version = {VERSION}")
 
 
+class SqliteReader(SqlStore):
+    """A ledger's file to be asked only, live or a copy: its writer need not stop. For one thread."""
+
+    def __init__(self, file: Path, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._file = file
+        with _translated(file):
+            file.stat()
+            self._db = read_only(file)
+        try:
+            with self._reader() as db:
+                row = db.one("PRAGMA user_version")
+            if any(migrations("sqlite", row[0] if row else 0, str(file))):
+                raise StoreError(f"{file}: of an older vlmfleet, or no ledger; start vlmfleet with it once, or with a copy")
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._db.close()
+
+    def _transaction(self) -> AbstractContextManager["SqliteDatabase"]:
+        raise StoreError(f"{self._file}: opened to be read only")
+
+    @contextmanager
+    def _reader(self) -> Iterator["SqliteDatabase"]:
+        with _translated(self._file):
+            self._db.execute("BEGIN")
+            try:
+                yield SqliteDatabase(self._db, self._now_ms())
+            finally:
+                self._db.execute("ROLLBACK")
+
+
 class SqliteDatabase:
     """Implements `accounting.sql.database.Database`."""
 
@@ -86,49 +135,46 @@ class SqliteDatabase:
         self.now_ms = now_ms
 
     def change(self, statement: str, *parameters: object) -> int:
-        with _refusals():
-            return self._db.execute(statement, parameters).rowcount
+        return self._execute(statement, parameters).rowcount
 
     def one(self, statement: str, *parameters: object) -> Row | None:
-        with _refusals():
-            row: Row | None = self._db.execute(statement, parameters).fetchone()
-            return row
+        row: Row | None = self._execute(statement, parameters).fetchone()
+        return row
 
     def all(self, statement: str, *parameters: object) -> list[Row]:
-        with _refusals():
-            return self._db.execute(statement, parameters).fetchall()
+        return self._execute(statement, parameters).fetchall()
 
     def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
-        with _refusals():
+        try:
             self._db.executemany(statement, parameters)
+        except REFUSALS as error:
+            raise _refused(error) from error
+
+    def _execute(self, statement: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, parameters)
+        except REFUSALS as error:
+            raise _refused(error) from error
 
 
 def read_only(file: Path) -> sqlite3.Connection:
     """A connection that can only read; the writer need not stop for it."""
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except (OverflowError, UnicodeEncodeError) as error:
-        raise Refused("range") from error
-    except sqlite3.IntegrityError as error:
-        raise Refused(_rule(str(error))) from error
-
-
-def _rule(message: str) -> str:
+def _refused(error: Exception) -> Refused:
     """Which rule refused a statement: the schema's checks have names."""
-    kind, _, name = message.partition(" constraint failed: ")
+    if not isinstance(error, sqlite3.IntegrityError):
+        return Refused("range")
+    kind, _, name = str(error).partition(" constraint failed: ")
     match kind:
         case "CHECK":
-            return name
+            return Refused(name)
         case "UNIQUE":
-            return "unique"
+            return Refused("unique")
         case "FOREIGN KEY constraint failed":
-            return "reference"
-    return message
+            return Refused("reference")
+    return Refused(str(error))
 
 
 def _only_writer(file: Path) -> IO[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from accounting.postgres import PostgresStore
-from accounting.sqlite import SqliteStore
+from accounting.sqlite import SqliteReader, SqliteStore
 from accounting.store import Store
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -17,3 +17,10 @@ def open_store(where: str | Path, now_ms: Callable[[], int]) -> Store:
     if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
         return PostgresStore(where)
     return SqliteStore(Path(where), now_ms)
+
+
+def open_reader(where: str | Path, now_ms: Callable[[], int]) -> Store:
+    """Open a ledger that is there, live or a copy, to ask it only. As `open_store` otherwise."""
+    if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
+        return PostgresStore(where)
+    return SqliteReader(Path(where), now_ms)

@@ -1,22 +1,18 @@
 """`vlmfleet ledger torture`: kill a fleet again and again, and count who paid for what they saw."""
 
 import argparse
-import asyncio
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from torture.audit import Verdict
-from torture.place import Place, place_of
+from torture.fleet import NotReady
+from torture.place import place_of
 from torture.plan import AFFORDABLE, CLIENTS, plan_of
-from torture.trial import GATEWAYS, Findings, Trial, open_ledger
+from torture.trial import GATEWAYS, Findings, run_plan
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,27 +23,20 @@ def main(argv: Sequence[str]) -> int:
     console.print(
         f"{arguments.seeds} seeds on {place.name}: {CLIENTS} clients, {GATEWAYS} gateways, room for {AFFORDABLE} answers"
     )
-    seeds = range(arguments.first, arguments.first + arguments.seeds)
-    findings = [
-        try_seed(seed, place, lambda found: console.print(line(found), highlight=False, soft_wrap=True, emoji=False))
-        for seed in seeds
-    ]
+    findings = []
+    try:
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            findings.append(run_plan(plan_of(seed, place.points), place))
+            console.print(line(findings[-1]), highlight=False, soft_wrap=True, emoji=False)
+    except NotReady as error:
+        console.print(f"[red]{error}[/]")
+        return 1
     console.print(summary(findings))
-    return int(any(found.faults for found in findings))
-
-
-def try_seed(seed: int, place: Place, tell: Callable[[Findings], None] = lambda found: None) -> Findings:
-    """Run one seed. If it finds a fault, its ledger's folder is kept and named."""
-    folder = Path(tempfile.mkdtemp(prefix=f"torture-{seed}-"))
-    plan = plan_of(seed, place.points)
-    with place.empty(folder) as where:
-        found = asyncio.run(Trial(plan, place, where, folder, open_ledger(where)).run())
-    if found.faults:
-        found = replace(found, faults=(*found.faults, f"its ledger and logs are kept in {folder}"))
-    else:
-        shutil.rmtree(folder)
-    tell(found)
-    return found
+    faulty = sum(bool(found.faults) for found in findings)
+    console.print(
+        f"{len(findings)} seeds, {sum(len(found.died) for found in findings)} deaths, {faulty} seeds with a fault"
+    )
+    return int(faulty > 0)
 
 
 def line(found: Findings) -> str:
@@ -67,9 +56,9 @@ def summary(findings: Iterable[Findings]) -> Table:
     for found in findings:
         for death in found.plan.deaths:
             row = rows.setdefault(death.point.name, Counter())
-            row += Counter({"seeds": 1, "died": death in found.died, "faults": len(found.faults)})
+            row += Counter({"died": death in found.died, "faults": len(found.faults)})
             row += Counter({str(verdict): number for verdict, number in found.verdicts.items()})
-    columns = ("seeds", "died", *Verdict, "faults")
+    columns = ("died", *Verdict, "faults")
     table = Table(title="Requests by failpoint and how they ended")
     table.add_column("kill -9 at", no_wrap=True)
     for column in columns:

@@ -88,7 +88,7 @@ def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str
         await ledger.close(CLOSE_PATIENCE_S)
         await engines.close()
 
-    return GatewayApp(chat, catalog, keys, ledger, metrics, start, stop)
+    return GatewayApp(chat, catalog, keys, ledger, metrics, now_ms, start, stop)
 
 
 def now_ms() -> int:

@@ -1,10 +1,12 @@
 """One seed: a fleet is killed while it serves its clients; then it comes back, and everyone is asked what they saw."""
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -45,6 +47,20 @@ class Findings:
     took_s: float
 
 
+def run_plan(plan: Plan, place: Place, gateways: int = GATEWAYS) -> Findings:
+    """Carry a plan out on an empty ledger. If there is a fault, the ledger and the logs are kept, and it says where.
+
+    Raises `NotReady`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"torture-{plan.seed}-"))
+    with place.empty(folder) as where:
+        found = asyncio.run(Trial(plan, place, where, folder, open_ledger(where), gateways).run())
+    if found.faults:
+        return replace(found, faults=(*found.faults, f"logs are kept in {folder}"))
+    shutil.rmtree(folder)
+    return found
+
+
 @dataclass(slots=True)
 class Trial:
     """One seed on one ledger. `folder` gets the logs."""
@@ -54,7 +70,7 @@ class Trial:
     where: Where
     folder: Path
     key: str
-    gateways: int = GATEWAYS
+    gateways: int
     database_killed: bool = False
 
     async def run(self) -> Findings:
@@ -101,9 +117,11 @@ class Trial:
                 for witness in witnesses:
                     if witness.client.habit is Habit.RETURNS and not witness.answered:
                         await desk.come_back(witness, 0, RETURNS_MAX)
-                late = [await desk.serve(_late_client(0), 0)]
-                while late[-1].answered:
-                    late.append(await desk.serve(_late_client(len(late)), 0))
+                late = []
+                for number in range(AFFORDABLE + 1):
+                    late.append(await desk.serve(_late_client(number), 0))
+                    if not late[-1].answered:
+                        break
             await fleet.stop()
         finally:
             await fleet.kill()

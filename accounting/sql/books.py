@@ -14,15 +14,31 @@ BUDGETS = "contra:budget"
 GRANTS = "contra:grant"
 
 
-def book(db: Database, kind: str, ref: str, amounts: dict[str, int]) -> None:
-    """Write the entries of one transaction; they sum to zero. Raises `Refused`."""
+def book(db: Database, kind: str, ref: str, amounts: dict[str, int], held: dict[str, int] | None = None) -> None:
+    """Write the entries of one transaction, which sum to zero, and give back what was `held` for it. Raises `Refused`."""
     db.many(
         "INSERT INTO entry (kind, ref, account_id, amount_nano, at_ms) VALUES (?, ?, ?, ?, ?)",
         [(kind, ref, account, amount_nano, db.now_ms) for account, amount_nano in amounts.items()],
     )
+    held = held or {}
+    move(db, {account: (-held.get(account, 0), amounts.get(account, 0)) for account in amounts | held})
+
+
+def move(db: Database, amounts: dict[str, tuple[int, int]]) -> None:
+    """Change what is reserved and what is posted in accounts. A limit that was lowered below what was in use goes down with
+    it, to where it was wanted; what reaches its alert is marked. Raises `Refused`.
+    """
     db.many(
-        "UPDATE account SET posted_nano = posted_nano + ? WHERE id = ?",
-        [(amount_nano, account) for account, amount_nano in amounts.items()],
+        "UPDATE account SET reserved_nano = reserved_nano + ?, posted_nano = posted_nano + ?,"
+        " limit_nano = CASE WHEN wanted_nano < limit_nano THEN"
+        " CASE WHEN posted_nano + reserved_nano + ? > wanted_nano THEN posted_nano + reserved_nano + ? ELSE wanted_nano END"
+        " ELSE limit_nano END,"
+        " alerted_at_ms = CASE WHEN alerted_at_ms IS NULL AND posted_nano + ? >= alert_nano THEN ? ELSE alerted_at_ms END"
+        " WHERE id = ?",
+        [
+            (reserved, posted, reserved + posted, reserved + posted, posted, db.now_ms, account)
+            for account, (reserved, posted) in amounts.items()
+        ],
     )
 
 
@@ -33,15 +49,6 @@ def paid_by(accounts: Sequence[str], amount_nano: int) -> dict[str, int]:
     if budgets:
         amounts |= dict.fromkeys(budgets, amount_nano) | {BUDGETS: -amount_nano * len(budgets)}
     return amounts
-
-
-def follow(db: Database, accounts: Sequence[str]) -> None:
-    """A limit that was lowered below what was in use goes down with it, to where it was wanted."""
-    db.many(
-        "UPDATE account SET limit_nano = CASE WHEN posted_nano + reserved_nano > wanted_nano"
-        " THEN posted_nano + reserved_nano ELSE wanted_nano END WHERE id = ? AND wanted_nano < limit_nano",
-        [(account,) for account in accounts],
-    )
 
 
 def note(db: Database, by: str, action: str, content: object) -> None:
@@ -96,9 +103,7 @@ def refund(db: Database, command: Refund) -> Reply:
     )  # fmt: skip
     if not given:
         return Reply(Result.ABOVE_THE_HOLD, command.request_id)
-    accounts = json.loads(hold[0])
-    book(db, "refund", command.ref, paid_by(accounts, -command.amount_nano))
-    follow(db, accounts)
+    book(db, "refund", command.ref, paid_by(json.loads(hold[0]), -command.amount_nano))
     note(db, command.by, "refund", asdict(command))
     return Reply(Result.CREATED, command.request_id)
 

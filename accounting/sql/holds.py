@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from accounting.budget import Period, account_id, scopes_of
 from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.limits import MINUTE_MS, LimitState
-from accounting.sql.books import book, follow, paid_by
+from accounting.sql.books import book, move, paid_by
 from accounting.sql.database import Database, Refused, Undo
 from accounting.usage import Width, bucket_start
 
@@ -16,6 +17,8 @@ RETRY_WITHIN_MS = 10 * 60_000
 ATTEMPTS_MAX = 3
 CONCURRENCY = "concurrency"
 TOKENS = "tokens_per_minute"
+# What a request took of a limit: subject, name, minute, amount.
+Taken = tuple[str, str, int, int]
 CONCURRENCY_RETRY_MS = 1_000
 IN_PROGRESS_RETRY_MS = 1_000
 # Why a hold cannot be ended, by its state.
@@ -31,13 +34,17 @@ def open_hold(db: Database, hold: Hold) -> Reply:
     if known := _known(db, hold) or _taken_over(db, hold) or _take_over(db, hold) or _replay(db, hold):
         return known
     rated, limits = _take_limits(db, hold)
-    accounts = [f"credit:{hold.org_id}", *_budget_accounts(db, hold)]
+    credit, budgets = f"credit:{hold.org_id}", _budgets(db, hold)
     try:
-        _insert(db, hold, accounts, rated)
+        _insert(db, hold, [credit, *(account for account, _, _ in budgets)], rated)
     except Refused as refused:
         raise Undo(Result.NO_SUCH_PRICE if refused.rule == "reference" else Result.INVALID) from refused
-    for account in accounts:
-        _reserve(db, account, hold.amount_nano)
+    if not _reserve(db, credit, hold.amount_nano):
+        raise Undo(Result.NO_SUCH_ACCOUNT, blocked_by=credit)
+    for account, limit_nano, alert_nano in budgets:
+        if not _reserve(db, account, hold.amount_nano):
+            _begin_period(db, account, limit_nano, alert_nano)
+            _reserve(db, account, hold.amount_nano)
     _remember(db, hold)
     return Reply(Result.CREATED, hold.request_id, limits=tuple(limits))
 
@@ -68,9 +75,8 @@ def post(db: Database, command: Post) -> Reply:
         return _too_late(db, command)
     parts, amount_nano, rated, idempotency_key, *caller = ended
     accounts: list[str] = json.loads(parts)
-    _release(db, accounts, amount_nano)
-    _charge(db, command.request_id, accounts, command.charged_nano)
-    follow(db, accounts)
+    charged = paid_by(accounts, command.charged_nano) if command.charged_nano else {}
+    book(db, "charge", command.request_id, charged, dict.fromkeys(accounts, amount_nano))
     _return_limits(db, rated, command.record)
     _record(db, command, charged=True)
     _add_up(db, caller, command)
@@ -90,7 +96,7 @@ def void(db: Database, command: Void) -> Reply:
     if ended is None:
         return _too_late(db, command)
     parts, amount_nano, rated, model = ended
-    _free(db, parts, amount_nano)
+    _release(db, parts, amount_nano)
     _return_limits(db, rated, command.record)
     _record(db, command, charged=False)
     _count(db, model, command.outcome, 0, command.record)
@@ -107,7 +113,7 @@ def expire(db: Database) -> int:
         Outcome.EXPIRED, db.now_ms, db.now_ms,
     )  # fmt: skip
     for parts, amount_nano, rated, model in expired:
-        _free(db, parts, amount_nano)
+        _release(db, parts, amount_nano)
         _return_limits(db, rated, None)
         _count(db, model, Outcome.EXPIRED, 0, None)
     return len(expired)
@@ -178,54 +184,63 @@ def _replay(db: Database, hold: Hold) -> Reply | None:
     return Reply(Result.REPLAYED, request_id, response=response)
 
 
-def _take_limits(db: Database, hold: Hold) -> tuple[list[tuple[str, str, int, int]], list[LimitState]]:
-    """Take the request's share of each limit. Returns what was taken (subject, name, minute, amount), and what is left."""
+def _take_limits(db: Database, hold: Hold) -> tuple[list[Taken], list[LimitState]]:
+    """Take the request's share of each limit, or of none. Returns what was taken, and what is left."""
     minute_ms = db.now_ms - db.now_ms % MINUTE_MS
-    shares = {
-        "requests_per_minute": 1,
-        "images_per_minute": len(hold.image_units),
-        TOKENS: hold.tokens_max,
-        CONCURRENCY: 1,
-    }
-    taken, left = [], []
-    for name, cap in hold.limits.given().items():
-        at_ms, reset_ms = (
-            (0, CONCURRENCY_RETRY_MS) if name == CONCURRENCY else (minute_ms, minute_ms + MINUTE_MS - db.now_ms)
+    wanted, caps = [], hold.limits.given()
+    for name in caps:
+        at_ms, share = (0, 1) if name == CONCURRENCY else (minute_ms, _share(hold, name))
+        wanted.append((hold.root, name, at_ms, share))
+    used = _take(db, [(*taken, caps[taken[1]]) for taken in wanted])
+    left = []
+    for name, cap in caps.items():
+        reset_ms = CONCURRENCY_RETRY_MS if name == CONCURRENCY else minute_ms + MINUTE_MS - db.now_ms
+        if name not in used:
+            raise Undo(Result.RATE_LIMITED, blocked_by=name, retry_after_ms=reset_ms)
+        left.append(LimitState(name, cap, cap - used[name], reset_ms))
+    return wanted, left
+
+
+def _share(hold: Hold, name: str) -> int:
+    match name:
+        case "images_per_minute":
+            return len(hold.image_units)
+        case "tokens_per_minute":
+            return hold.tokens_max
+    return 1
+
+
+def _take(db: Database, shares: list[tuple[str, str, int, int, int]]) -> dict[str, int]:
+    """Take shares (subject, name, minute, amount, cap) where there is room. Returns what is used now of those that had it."""
+    possible = [share for share in shares if share[3] <= share[4]]
+    if not possible:
+        return {}
+    return dict(
+        db.all(
+            f"INSERT INTO rate (subject, name, minute_ms, used, cap) VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(possible))}"
+            " ON CONFLICT (subject, name, minute_ms) DO UPDATE SET used = rate.used + excluded.used, cap = excluded.cap"
+            " WHERE rate.used + excluded.used <= excluded.cap RETURNING name, used",
+            *chain.from_iterable(possible),
         )
-        try:
-            row = db.one(
-                "INSERT INTO rate (subject, name, minute_ms, used, cap) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (subject, name, minute_ms)"
-                " DO UPDATE SET used = rate.used + excluded.used, cap = excluded.cap RETURNING used",
-                hold.root, name, at_ms, shares[name], cap,
-            )  # fmt: skip
-        except Refused as refused:
-            raise Undo(Result.RATE_LIMITED, blocked_by=name, retry_after_ms=reset_ms) from refused
-        assert row
-        taken.append((hold.root, name, at_ms, shares[name]))
-        left.append(LimitState(name, cap, cap - row[0], reset_ms))
-    return taken, left
+    )
 
 
-def _budget_accounts(db: Database, hold: Hold) -> list[str]:
-    """The accounts of every budget that bounds this request, made if their period has just begun."""
-    scopes = scopes_of(hold.org_id, hold.project_id, hold.root)
+def _budgets(db: Database, hold: Hold) -> list[tuple[str, int, int | None]]:
+    """The account, limit and alert of every budget that bounds this request."""
     budgets = db.all(
         "SELECT scope, period, limit_nano, alert_nano FROM budget WHERE scope IN (?, ?, ?) ORDER BY scope, period",
-        *scopes,
+        *scopes_of(hold.org_id, hold.project_id, hold.root),
     )
-    accounts = []
-    for scope, period, limit_nano, alert_nano in budgets:
-        account = account_id(scope, Period(period), db.now_ms)
-        db.change(
-            "INSERT INTO account (id, kind, limit_nano, alert_nano) VALUES (?, 'budget', ?, ?) ON CONFLICT DO NOTHING",
-            account, limit_nano, alert_nano,
-        )  # fmt: skip
-        accounts.append(account)
-    return accounts
+    return [(account_id(scope, Period(period), db.now_ms), *limits) for scope, period, *limits in budgets]
 
 
-def _insert(db: Database, hold: Hold, accounts: list[str], rated: list[tuple[str, str, int, int]]) -> None:
+def _begin_period(db: Database, account: str, limit_nano: int, alert_nano: int | None) -> None:
+    db.change(
+        "INSERT INTO account (id, kind, limit_nano, alert_nano) VALUES (?, 'budget', ?, ?)", account, limit_nano, alert_nano
+    )
+
+
+def _insert(db: Database, hold: Hold, accounts: list[str], rated: list[Taken]) -> None:
     db.change(
         "INSERT INTO hold (request_id, gateway_id, key_id, org_id, project_id, model, price_version, tier, units, parts,"
         " amount_nano, state, body_sha, user_id, metadata, idempotency_key, rated, created_at_ms, expires_at_ms)"
@@ -237,13 +252,13 @@ def _insert(db: Database, hold: Hold, accounts: list[str], rated: list[tuple[str
     )  # fmt: skip
 
 
-def _reserve(db: Database, account: str, amount_nano: int) -> None:
+def _reserve(db: Database, account: str, amount_nano: int) -> bool:
+    """False: there is no such account."""
     try:
         reserved = db.change("UPDATE account SET reserved_nano = reserved_nano + ? WHERE id = ?", amount_nano, account)
     except Refused as refused:
         raise Undo(Result.NO_ROOM if refused.rule == "room" else Result.INVALID, blocked_by=account) from refused
-    if not reserved:
-        raise Undo(Result.NO_SUCH_ACCOUNT, blocked_by=account)
+    return reserved == 1
 
 
 def _remember(db: Database, hold: Hold) -> None:
@@ -257,29 +272,9 @@ def _remember(db: Database, hold: Hold) -> None:
     )  # fmt: skip
 
 
-def _release(db: Database, accounts: Sequence[str], amount_nano: int) -> None:
-    db.many(
-        "UPDATE account SET reserved_nano = reserved_nano - ? WHERE id = ?",
-        [(amount_nano, account) for account in accounts],
-    )
-
-
-def _free(db: Database, parts: str, amount_nano: int) -> None:
+def _release(db: Database, parts: str, amount_nano: int) -> None:
     """Give all of a hold back to the accounts it was reserved in."""
-    accounts = json.loads(parts)
-    _release(db, accounts, amount_nano)
-    follow(db, accounts)
-
-
-def _charge(db: Database, request_id: str, accounts: list[str], charged_nano: int) -> None:
-    """Book the charge to the credit that pays and to the budgets that count it."""
-    if not charged_nano:
-        return
-    book(db, "charge", request_id, paid_by(accounts, charged_nano))
-    db.many(
-        "UPDATE account SET alerted_at_ms = ? WHERE id = ? AND alerted_at_ms IS NULL AND posted_nano >= alert_nano",
-        [(db.now_ms, account) for account in accounts[1:]],
-    )
+    move(db, dict.fromkeys(json.loads(parts), (-amount_nano, 0)))
 
 
 def _add_up(db: Database, caller: Sequence[Any], command: Post) -> None:

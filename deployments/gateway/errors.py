@@ -138,7 +138,7 @@ class NothingOfThatName(GatewayError):
     status = 404
 
     def __init__(self, what: str, *, param: str | None = None) -> None:
-        super().__init__(f"There is no such {what} here. Check its name.", param=param)
+        super().__init__(f"There is no {what} of that name here. Check its name.", param=param)
 
 
 class MethodNotAllowed(GatewayError):

@@ -40,7 +40,7 @@ def read_body(form: type[F], body: bytes) -> F:
     """Read a JSON object. Raises `BadRequest`."""
     data = json_object(body)
     try:
-        return form.model_validate(data, strict=True)
+        return form.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise refusal(error, data) from None
 

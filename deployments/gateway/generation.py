@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from accounting.command import Outcome
 from accounting.gpu_cost import WINDOW_MS
 from accounting.money import usd
 from accounting.price import output_units

@@ -25,8 +25,7 @@ async def costs_by_model(desk: Desk, from_ms: int, to_ms: int) -> dict[str, Cost
 async def costs_between(desk: Desk, from_ms: int, to_ms: int) -> Costs:
     """Of a period that is not long, between whole windows. Raises `LedgerUnavailable`."""
     samples = await desk.ask("records", "samples", from_ms - SAMPLES_MARGIN_MS, to_ms + SAMPLES_MARGIN_MS)
-    # An attempt that ended at `from_ms` has its revenue in this period, though none of its time.
-    attempts = await desk.ask("records", "attempts", from_ms - 1, to_ms)
+    attempts = await desk.ask("records", "attempts", from_ms, to_ms)
     return await asyncio.to_thread(_costs, samples, attempts, from_ms, to_ms)
 
 

@@ -196,7 +196,7 @@ def page(span: Span, results: dict[int, list[dict[str, Any]]]) -> dict[str, Any]
 
 
 def completions_result(bucket: Bucket) -> dict[str, Any]:
-    """What one group used; images and units are ours."""
+    """What one group used; images, units and the amount are ours."""
     input_tokens = bucket.text_tokens + bucket.vision_tokens
     return {
         "object": "organization.usage.completions.result",
@@ -212,18 +212,23 @@ def completions_result(bucket: Bucket) -> dict[str, Any]:
         "output_audio_tokens": 0,
         "images": bucket.images,
         "units": bucket.units,
+        "amount": _amount(bucket.revenue_nano),
     }
 
 
 def costs_result(bucket: Bucket) -> dict[str, Any]:
-    """What one group was charged; `value_nano` is ours, and exact."""
-    value_nano = bucket.revenue_nano
+    """What one group was charged."""
     return {
         "object": "organization.costs.result",
-        "amount": {"value": float(usd(value_nano)), "currency": "usd", "value_nano": value_nano},
+        "amount": _amount(bucket.revenue_nano),
         "quantity": bucket.images,
         "quantity_unit": "images",
     }
+
+
+def _amount(amount_nano: int) -> dict[str, Any]:
+    """OpenAI's number of dollars; `value_nano` is ours, and exact."""
+    return {"value": float(usd(amount_nano)), "currency": "usd", "value_nano": amount_nano}
 
 
 def _group(name: str, of: dict[str, str]) -> str | bool | None:

@@ -47,14 +47,19 @@ def kept_postgres_url(postgres: Callable[[], str]) -> str:
 @pytest.fixture
 def postgres_ledger_url(kept_postgres_url: str) -> str:
     """The same, with nothing in it."""
-    with psycopg.connect(kept_postgres_url) as connection:
-        connection.execute("SET session_replication_role = replica")  # no trigger keeps us from it
+    return emptied(kept_postgres_url)
+
+
+def emptied(url: str) -> str:
+    """Remove everything from a ledger, past what guards it."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SET session_replication_role = replica")
         for (table,) in connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = current_schema AND tablename <> 'schema_version'"
         ).fetchall():
             connection.execute(f"DELETE FROM {table}" + (" WHERE kind <> 'contra'" if table == "account" else ""))
         connection.execute("UPDATE account SET posted_nano = 0")
-    return kept_postgres_url
+    return url
 
 
 @pytest.fixture

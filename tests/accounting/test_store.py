@@ -29,7 +29,7 @@ from accounting.limits import LimitState, RateLimits
 from accounting.memory import MemoryStore
 from accounting.postgres import PostgresStore
 from accounting.sqlite import SqliteStore
-from accounting.store import Balance, Snapshot, Store, Total
+from accounting.store import Account, Balance, Entry, Snapshot, Store, StoreError, Total
 from accounting.usage import Bucket, UsageQuery, Width
 from tests.accounting.conftest import Clock
 from tests.accounting.examples import (
@@ -55,20 +55,26 @@ EVER = 4_102_444_800_000
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Store]:
-    """A store with one price, and one organisation that has credit."""
-    with closing(empty(request, clock)) as store:
-        store.apply(OPENING)
+def blank(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Store]:
+    """A store with nothing in it."""
+    with closing(opened(request, clock)) as store:
         yield store
 
 
-def empty(request: pytest.FixtureRequest, clock: Clock) -> Store:
+def opened(request: pytest.FixtureRequest, clock: Clock) -> Store:
     match request.param:
         case "memory":
             return MemoryStore(clock)
         case "sqlite":
             return SqliteStore(request.getfixturevalue("file"), clock)
     return PostgresStore(request.getfixturevalue("postgres_ledger_url"), clock)
+
+
+@pytest.fixture
+def store(blank: Store) -> Store:
+    """A store with one price, and one organisation that has credit."""
+    blank.apply(OPENING)
+    return blank
 
 
 def everything(store: Store) -> list[object]:
@@ -284,12 +290,11 @@ def test_a_retry_goes_on_with_the_hold_of_the_first_try(store: Store, clock: Clo
     assert store.snapshot().reserved_nano == 4_000
     clock.ms = 90_999  # 31,000 + 60,000 - 1
     assert store.sweep() == 0
-    assert results(store, POST, replace(VOID, attempt=1), FirstByte("r1", 1), replace(POST, attempt=2)) == [
-        Result.NOT_THE_CURRENT_ATTEMPT,
-        Result.NOT_THE_CURRENT_ATTEMPT,
-        Result.NOT_THE_CURRENT_ATTEMPT,
-        Result.POSTED,
-    ]
+    refused = [Result.NOT_THE_CURRENT_ATTEMPT] * 3
+    assert results(store, POST, replace(VOID, attempt=1), FirstByte("r1", 1)) == refused
+    assert results(store, replace(POST, attempt=2)) == [Result.POSTED]
+    # And so it stays when the retry has ended: the first answer must not leave.
+    assert results(store, POST, replace(VOID, attempt=1), FirstByte("r1", 1)) == refused
     generation = store.generation("r1")
     assert generation
     assert generation["gateway_id"] == "gw_2"
@@ -1106,18 +1111,71 @@ def test_prices_are_listed_by_model_and_version(store: Store):
 
 # --- Restoring
 
+ACCOUNTS = (Account("credit:org", "credit", 0), Account("bud:org:org:lifetime", "budget", 2_000))
+LINES = (
+    Entry(1, "grant", "free", "credit:org", -10_000, 500),
+    Entry(2, "grant", "free", "contra:grant", 10_000, 500),
+    Entry(7, "charge", "r0", "credit:org", 3_000, 600),
+    Entry(8, "charge", "r0", "revenue", -3_000, 600),
+    Entry(9, "charge", "r0", "bud:org:org:lifetime", 3_000, 600),
+    Entry(10, "charge", "r0", "contra:budget", -3_000, 600),
+)
 
-@pytest.fixture
-def exported(busy: Store) -> tuple[list[Account], list[Price], list[Entry], list[Balance]]:
-    """What another ledger had, with a gap in its numbers; and what must come of it."""
-    busy.apply([SetBudget("org:org", Period.LIFETIME, 5_000), Refund("back", "u3", 1, "blurred")])
-    accounts = [Account(one.account, one.kind, one.limit_nano) for one in busy.balances()]
-    lines = [replace(entry, seq=entry.seq + 10 * (entry.kind == "refund")) for entry in busy.entries(0, 1_000)]
-    return accounts, busy.prices(), lines, [replace(one, reserved_nano=0) for one in busy.balances()]
+
+def test_a_ledger_is_restored_from_its_lines(blank: Store):
+    """They keep their numbers and times; balances are their sums, and a limit below one is reached later."""
+    blank.restore(ACCOUNTS, [PRICE], LINES)
+    assert blank.entries(0, 100) == list(LINES)
+    assert blank.prices() == [PRICE]
+    assert blank.balances() == [
+        Balance("bud:org:org:lifetime", "budget", 3_000, 3_000, 0),
+        Balance("contra:budget", "contra", None, -3_000, 0),
+        Balance("contra:grant", "contra", None, 10_000, 0),
+        Balance("credit:org", "credit", 0, -7_000, 0),
+        Balance("revenue", "contra", None, -3_000, 0),
+    ]
+    assert blank.verify() == []
 
 
-@pytest.fixture
-def new(request: pytest.FixtureRequest, exported: object, clock: Clock) -> Iterator[Store]:
-    """A ledger of the same kind with nothing in it."""
-    with closing(MemoryStore(clock)) as store:
-        yield store
+def test_a_restored_ledger_goes_on(blank: Store):
+    """With the next number, and with what was left of the credit."""
+    blank.restore(ACCOUNTS, [PRICE], LINES)
+    holds = [replace(HOLD, request_id=f"r{amount}", amount_nano=amount) for amount in (7_001, 7_000)]
+    assert results(blank, *holds, replace(POST, request_id="r7000")) == [
+        Result.NO_ROOM,
+        Result.CREATED,
+        Result.POSTED,
+    ]
+    assert [entry.seq for entry in blank.entries(10, 100)] == [11, 12]
+    assert blank.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("accounts", "lines"),
+    [
+        (ACCOUNTS[1:], LINES),  # an account that nobody knows
+        (ACCOUNTS, (*LINES, replace(LINES[0], seq=11))),  # the same twice
+    ],
+)
+def test_lines_that_cannot_be_are_not_restored(blank: Store, accounts: tuple[Account, ...], lines: tuple[Entry, ...]):
+    """Not even some of them."""
+    before = everything(blank)
+    with pytest.raises(StoreError, match="these lines are not those of one ledger; export it again"):
+        blank.restore(accounts, [PRICE], lines)
+    assert everything(blank) == before
+
+
+def test_a_ledger_in_use_is_not_restored(store: Store):
+    """Its own lines would be lost among others."""
+    before = everything(store)
+    with pytest.raises(StoreError, match="this ledger is in use; import into a new one"):
+        store.restore(ACCOUNTS, [PRICE], LINES)
+    assert everything(store) == before
+
+
+def test_a_price_that_differs_is_not_restored(blank: Store):
+    """The same version cannot mean two prices."""
+    blank.apply([AddPrice(replace(PRICE, unit_nano=9))])
+    with pytest.raises(StoreError, match="version 1 of the price of m is another here"):
+        blank.restore(ACCOUNTS, [PRICE], LINES)
+    assert blank.entries(0, 100) == []

@@ -1,7 +1,7 @@
 """A ledger with a clock that a test sets; everything in it has happened through commands."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -15,7 +15,7 @@ from exports import export
 from exports.manifest import Manifest
 from exports.target import Target
 
-SUNDAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2026, 11, day) for day in range(15, 20))
+SUNDAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (date(2026, 11, day) for day in range(15, 21))
 PRICE = Price("m", 1, unit_nano=1_341_000, batch_unit_nano=670_500, basis='{"source": "a test"}')
 TRIED = Attempt("replica_1", "stop", 2, 64, 2_392, 16, 700, ttft_ms=80, latency_ms=900)
 # Images of one and of three units, and up to two units of output.
@@ -97,12 +97,23 @@ def start_ms(day: date) -> int:
 
 @contextmanager
 def running_books(folder: Path) -> Iterator[Books]:
-    """A new ledger with a price, on Monday morning."""
+    """A new ledger in a file."""
     clock = Clock()
-    store = SqliteStore(folder / "ledger.db", clock)
-    try:
-        books = Books(store, clock).at(MONDAY, 8)
-        books.do(AddPrice(PRICE))
-        yield books
-    finally:
-        store.close()
+    with closing(SqliteStore(folder / "ledger.db", clock)) as store:
+        yield opened(store, clock)
+
+
+def opened(store: Store, clock: Clock) -> Books:
+    """With a price, on Monday morning."""
+    books = Books(store, clock).at(MONDAY, 8)
+    books.do(AddPrice(PRICE))
+    return books
+
+
+def until_thursday(books: Books) -> Books:
+    """There was a grant and a charge on Monday, two charges on Tuesday, nothing on Wednesday; now it is Thursday."""
+    books.grant()
+    books.charge("r1")
+    books.at(TUESDAY).charge("r2")
+    books.at(TUESDAY, 13).charge("r3")
+    return books.at(THURSDAY)

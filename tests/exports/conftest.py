@@ -9,19 +9,14 @@ from moto.server import ThreadedMotoServer
 
 from accounting.sqlite import SqliteStore
 from exports.target import Folder
-from tests.exports.books import THURSDAY, TUESDAY, Books, Clock, running_books
+from tests.exports.books import Books, Clock, running_books, until_thursday
 
 
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Books]:
-    """It is Thursday: there was a grant and a charge on Monday, two charges on Tuesday, nothing on Wednesday."""
+    """A ledger of three closed days, on Thursday."""
     with running_books(tmp_path / "full") as books:
-        books.grant()
-        books.charge("r1")
-        books.at(TUESDAY).charge("r2")
-        books.at(TUESDAY, 13).charge("r3")
-        books.at(THURSDAY)
-        yield books
+        yield until_thursday(books)
 
 
 @pytest.fixture

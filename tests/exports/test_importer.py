@@ -3,7 +3,7 @@
 import tempfile
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from exports.entries import day_of
 from exports.errors import Damaged
 from exports.target import Folder, open_target
 from tests.exports.books import (
+    FRIDAY,
     MONDAY,
     POST,
     PRICE,
@@ -30,8 +31,6 @@ from tests.exports.books import (
     posted,
     running_books,
 )
-
-FRIDAY = date(2026, 11, 20)
 
 
 def test_every_line_balance_and_price_comes_back(books: Books, folder: Folder, empty: SqliteStore):

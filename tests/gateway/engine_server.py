@@ -1,6 +1,7 @@
 """An engine's server as a gateway sees it: real HTTP on loopback, with scripted behaviour instead of a model."""
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +21,7 @@ Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.Stre
 
 @dataclass
 class Engine:
-    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so. `resumed`: the
-    requests, numbered from 0, that need wait no longer.
-    """
+    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so."""
 
     behaves: Behaviour
     url: str = ""
@@ -30,7 +29,7 @@ class Engine:
     headers: list[dict[str, str]] = field(default_factory=list)
     parked: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
-    resumed: dict[int, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    _pauses: dict[int, asyncio.Semaphore] = field(default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(0)))
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def note(self, request: web.Request, asked: dict[str, Any]) -> None:
@@ -43,6 +42,13 @@ class Engine:
         """Wait until so many requests have come."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.asked) >= times)
+
+    def resume(self, number: int) -> None:
+        """End a pause of a request; they are numbered from 0."""
+        self._pauses[number].release()
+
+    async def pause(self, number: int) -> None:
+        await self._pauses[number].acquire()
 
     async def park(self) -> None:
         self.parked.set()
@@ -97,17 +103,19 @@ def says(answer: dict[str, Any], parts: list[dict[str, Any]]) -> Behaviour:
 answers = says(whole(), chunks())
 
 
-def pauses_after(sent: int) -> Behaviour:
-    """Sends so many chunks, or nothing of a whole answer; goes on when it is `resumed`."""
+def pauses_after(*counts: int) -> Behaviour:
+    """Pauses when so many chunks are sent, or before a whole answer."""
 
     async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        resumed = engine.resumed[len(engine.asked) - 1]
+        number = len(engine.asked) - 1
         if not asked.get("stream"):
-            await resumed.wait()
+            await engine.pause(number)
             return web.json_response(whole())
-        response = await _stream(request, chunks()[:sent])
-        await resumed.wait()
-        await _send(response, chunks()[sent:])
+        response = await _stream(request, [])
+        for begin, end in itertools.pairwise([0, *counts]):
+            await _send(response, chunks()[begin:end])
+            await engine.pause(number)
+        await _send(response, chunks()[counts[-1] :])
         return await _end(response)
 
     return behave
@@ -187,5 +195,7 @@ async def running_engine() -> AsyncIterator[Engine]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     engine.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield engine
-    await runner.cleanup()
+    try:
+        yield engine
+    finally:
+        await runner.cleanup()

@@ -116,6 +116,14 @@ class Writer:
         self._store = store
         self._address: Address | None = None
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
     async def start(self) -> None:
         self._server = LedgerServer(self._store, "token")
         self._address = Address("127.0.0.1", await self._server.start("127.0.0.1"), "token")
@@ -206,7 +214,6 @@ async def running_house(
             [AddPrice(PRICE), AddKey(record), AddKey(admin_record), Grant("g", record.credit_account, grant_nano)]
         )
         writer = Writer(wrap(store) if wrap else store)
-        await writer.start()
         ledger, engines, fetcher = LedgerClient(writer.locate), Engines(), Fetcher(FetchLimits())
         keys, metrics = Keys(clock), Counted()
 
@@ -218,16 +225,17 @@ async def running_house(
             await ledger.close(5.0)
             await engines.close()
 
-        async with running_engine() as engine:
+        async with writer.running(), running_engine() as engine:
             router = OneReplica(engine.url)
             catalog = Catalog([CARD])
             books = Books(ledger, "gw_1", lambda: 0.0, clock)
             prices = {PRICE.model: PRICE}
             chat = ChatCompletions(catalog, prices, keys, Media(fetcher), books, router, engines, metrics, limits)
-            app = GatewayApp(chat, catalog, keys, ledger, metrics, start, stop)
+            app = GatewayApp(chat, catalog, keys, ledger, metrics, clock, start, stop)
             await start()
-            yield House(
-                app, key, admin_key, record, keys, prices, engine, router, metrics, writer, books, clock, file
-            )
-            await stop()
-        await writer.stop()
+            try:
+                yield House(
+                    app, key, admin_key, record, keys, prices, engine, router, metrics, writer, books, clock, file
+                )
+            finally:
+                await stop()

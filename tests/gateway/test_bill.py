@@ -135,7 +135,7 @@ async def test_a_take_over_that_takes_too_long_is_voided_too(tmp_path: Path, mon
         retry = await house.ask(question(), **RETRY)
         assert (retry.status, retry.error["code"]) == (503, "ledger_unavailable")
         store.opened.set()
-        house.engine.resumed[0].set()
+        house.engine.resume(0)
         await asking
         assert (first.status, first.error["code"]) == (409, "idempotency_in_progress")
         (row,) = await house.usage()

@@ -8,6 +8,7 @@ from deployments.gateway.errors import (
     BadImage,
     BadRequest,
     BudgetSpent,
+    Conflict,
     ContextTooLong,
     EngineFailed,
     GatewayError,
@@ -22,6 +23,7 @@ from deployments.gateway.errors import (
     ModelWarming,
     NotAllowed,
     NotFound,
+    NothingOfThatName,
     OutOfCredit,
     Overloaded,
     PriceUnavailable,
@@ -46,8 +48,10 @@ TABLE = [
     (ModelNotAllowed(), 403, "permission_error", "model_not_allowed", {}),
     (NotFound(), 404, INVALID, None, {}),
     (ModelNotFound(), 404, INVALID, "model_not_found", {}),
+    (NothingOfThatName("key"), 404, INVALID, None, {}),
     (MethodNotAllowed("GET"), 405, INVALID, None, {b"allow": b"GET"}),
     (InProgress(), 409, INVALID, "idempotency_in_progress", {b"retry-after": b"1"}),
+    (Conflict("No."), 409, INVALID, None, NOT_RETRIED),
     (TooLarge(9), 413, INVALID, "request_too_large", {}),
     (OutOfCredit(), 429, QUOTA, "credit_balance_exhausted", NOT_RETRIED),
     (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),
@@ -102,7 +106,7 @@ def test_a_body_always_has_all_four_fields(error: GatewayError):
 
 @pytest.mark.parametrize(
     "error",
-    [error for error, *_ in TABLE if error.status in (409, 503) or isinstance(error, RateLimited)],
+    [error for error, *_ in TABLE if error.status == 503 or isinstance(error, InProgress | RateLimited)],
     ids=lambda error: str(error.code),
 )
 def test_what_passes_by_itself_says_when_to_come_back(error: GatewayError):

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import uvicorn
 
-from accounting.command import AddKey, Outcome
+from accounting.command import AddKey, FirstByte, Outcome
 from accounting.key import Scope, mint
 from accounting.limits import RateLimits
 from tests.gateway.client import Client
@@ -93,7 +93,7 @@ async def test_a_request_that_still_runs_is_not_run_twice(house: House):
     early = await house.ask(question(), **KEYED)
     assert (early.status, early.error["code"]) == (409, "idempotency_in_progress")
     assert early.headers["retry-after"] == "1"
-    house.engine.resumed[0].set()
+    house.engine.resume(0)
     await asking
     late = await house.ask(question(), **KEYED)
     assert late.body == first.body
@@ -107,13 +107,13 @@ async def test_a_key_names_one_body(house: House, still_runs: bool):
     _, asking = house.begin(question(), **KEYED)
     await house.engine.was_asked(1)
     if not still_runs:
-        house.engine.resumed[0].set()
+        house.engine.resume(0)
         await asking
     other = await house.ask(question(temperature=1), **KEYED)
     assert (other.status, other.error["code"]) == (400, "idempotency_key_reuse")
     assert other.error["param"] == "Idempotency-Key"
     assert len(house.engine.asked) == 1
-    house.engine.resumed[0].set()
+    house.engine.resume(0)
     await asking
 
 
@@ -185,23 +185,44 @@ async def test_a_retry_goes_on_with_the_first_try(
     tries.append(house.begin(question(**fields), **headers, **RETRY))
     await house.engine.was_asked(2)
     for i in order:
-        house.engine.resumed[i].set()
+        house.engine.resume(i)
         await tries[i][1]
     (first, _), (retry, _) = tries
     assert retry.status == 200
     assert retry.complete
-    assert not whole_answer(first)
+    assert error_code(first) == "idempotency_in_progress"
     (row,) = await house.usage()
     assert (row["charged_nano"], row["outcome"]) == (COMPLETE_NANO, Outcome.COMPLETE)
     assert row["request_id"] == retry.headers["x-vlm-request-id"]
 
 
-def whole_answer(client: Client) -> bool:
-    """Whether a client was given an answer up to its end; an error takes its place else."""
-    if client.headers["content-type"].startswith("text/event-stream"):
-        last = client.events[-1]
-        return last == "[DONE]" or last["error"]["code"] != "idempotency_in_progress"
-    return (client.status, client.error["code"]) != (409, "idempotency_in_progress")
+def error_code(client: Client) -> str:
+    """What an answer says that is an error, or a stream that ends with one."""
+    if client.status == 200:
+        return client.events[-1]["error"]["code"]
+    return client.error["code"]
+
+
+async def test_a_try_that_was_taken_over_stops_as_soon_as_that_is_known(house: House):
+    """Its first chunk may be gone; then the engine is let off, and the client told."""
+    house.engine.behaves = pauses_after(0, 1)
+    first, asking = house.begin(question(**STREAM))
+    await house.engine.was_asked(1)
+    retry, retrying = house.begin(question(**STREAM), **RETRY)
+    await house.engine.was_asked(2)
+    house.engine.resume(0)
+    await first.has(1)
+    await house.ledger.submit(FirstByte("none", 1))  # answered after the first try's own
+    house.engine.resume(0)
+    await asking
+    assert len(first.events) == 2
+    assert error_code(first) == "idempotency_in_progress"
+    for _ in range(2):
+        house.engine.resume(1)
+    await retrying
+    assert retry.events[-1] == "[DONE]"
+    assert house.metrics.outcomes == [Outcome.CLIENT_LEFT_EARLY, Outcome.COMPLETE]
+    assert await house.charges_nano() == [COMPLETE_NANO]
 
 
 async def test_a_stream_that_has_begun_is_not_taken_over(house: House):
@@ -212,7 +233,7 @@ async def test_a_stream_that_has_begun_is_not_taken_over(house: House):
     retry, retrying = house.begin(question(**STREAM), **RETRY)
     await house.engine.was_asked(2)
     for i in range(2):
-        house.engine.resumed[i].set()
+        house.engine.resume(i)
     await asyncio.gather(asking, retrying)
     assert first.events[-1] == retry.events[-1] == "[DONE]"
     assert await house.charges_nano() == [COMPLETE_NANO] * 2
@@ -225,7 +246,7 @@ async def test_a_retry_of_a_stream_that_has_begun_waits_for_its_key(house: House
     await first.has(2)
     retry = await house.ask(question(**STREAM), **KEYED, **RETRY)
     assert (retry.status, retry.error["code"]) == (409, "idempotency_in_progress")
-    house.engine.resumed[0].set()
+    house.engine.resume(0)
     await asking
     assert await house.charges_nano() == [COMPLETE_NANO]
 
@@ -239,7 +260,7 @@ async def test_two_equal_requests_are_two(house: House, headers: dict[str, str])
     _, asking_too = house.begin(question(), **headers)
     await house.engine.was_asked(2)
     for i in range(2):
-        house.engine.resumed[i].set()
+        house.engine.resume(i)
     await asyncio.gather(asking, asking_too)
     assert await house.charges_nano() == [COMPLETE_NANO] * 2
 
@@ -260,7 +281,7 @@ async def test_a_retry_of_another_body_is_a_request(house: House):
     retry, retrying = house.begin(question(temperature=1), **RETRY)
     await house.engine.was_asked(2)
     for i in range(2):
-        house.engine.resumed[i].set()
+        house.engine.resume(i)
     await asyncio.gather(asking, retrying)
     assert (first.status, retry.status) == (200, 200)
     assert len(await house.charges_nano()) == 2
@@ -273,9 +294,11 @@ async def served(house: House) -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
     serving = asyncio.create_task(server.serve(sockets))
-    yield sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    try:
+        yield sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
 
 
 class BadLine:
@@ -323,7 +346,7 @@ async def test_openais_client_is_charged_once_for_a_connection_that_broke(house:
             line.first_is_through.set()
             await house.engine.was_asked(2)
             for i in range(2):
-                house.engine.resumed[i].set()
+                house.engine.resume(i)
             answer = await asking
         proxy.close()
     assert answer.choices[0].message.content == "".join(WORDS)
@@ -336,7 +359,9 @@ async def test_openais_client_reads_an_answer_that_is_told_again(tmp_path: Path)
     """Whole and streamed."""
     async with running_house(tmp_path) as house, served(house) as port:
         url = f"http://127.0.0.1:{port}/v1"
-        async with openai.AsyncOpenAI(api_key=house.key, base_url=url, default_headers={"Idempotency-Key": "k"}) as client:
+        async with openai.AsyncOpenAI(
+            api_key=house.key, base_url=url, default_headers={"Idempotency-Key": "k"}
+        ) as client:
             asked = orjson.loads(question(**STREAM))
             texts = []
             for _ in range(2):

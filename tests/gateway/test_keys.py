@@ -1,10 +1,14 @@
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from accounting.key import KeyRecord, Scope, mint
+from deployments.gateway import keys as keys_module
 from deployments.gateway.errors import GatewayError, InvalidKey, LedgerUnavailable, NotAllowed
-from deployments.gateway.keys import Keys
+from deployments.gateway.keys import Keys, keep_fresh
+from deployments.ledger.client import NoAnswer
 
 NOW_MS = 1_000_000
 KEY, RECORD = mint("org", "project", "test", (Scope.INFERENCE,))
@@ -62,6 +66,26 @@ def test_without_records_it_is_our_fault(authorization: str | None):
     """Until key records were loaded nobody is refused as unknown: 503, never 401."""
     with pytest.raises(LedgerUnavailable):
         Keys(lambda: NOW_MS).authenticate(authorization, None)
+
+
+async def test_records_stay_in_use_while_the_ledger_cannot_tell(monkeypatch: pytest.MonkeyPatch):
+    """A refresh that failed is followed by the next one."""
+    monkeypatch.setattr(keys_module, "REFRESH_EVERY_S", 0.0)
+    told = iter([[RECORD], NoAnswer("disk"), ValueError("nonsense"), []])
+    asked: list[KeyRecord | None] = []
+    known = Keys(lambda: NOW_MS)
+
+    class Ledger:
+        async def ask(self, about: str) -> list[KeyRecord]:
+            asked.append(known._by_sha256.get(RECORD.sha256))
+            answer = next(told, asyncio.CancelledError())
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+    with suppress(asyncio.CancelledError):
+        await keep_fresh(known, Ledger())
+    assert asked == [None, RECORD, RECORD, RECORD, None]
 
 
 def test_a_refresh_replaces_all_records():

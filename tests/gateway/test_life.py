@@ -13,7 +13,6 @@ from accounting.budget import Period
 from accounting.command import AddPrice, Outcome, Result, SetBudget
 from accounting.price import FREE_OUTPUT_TOKENS
 from deployments.gateway.life import ChatLimits
-from tests.gateway.client import Client
 from tests.gateway.engine_server import (
     CONTENT_CHUNKS,
     VISION_TOKENS,
@@ -246,7 +245,7 @@ async def test_a_price_that_changes_on_the_way_is_the_next_requests(house: House
     dearer = replace(PRICE, version=2, unit_nano=2 * PRICE.unit_nano, output_token_nano=2 * PRICE.output_token_nano)
     assert await house.do(AddPrice(dearer)) == [Result.CREATED]
     house.prices[PRICE.model] = dearer
-    house.engine.resumed[0].set()
+    house.engine.resume(0)
     await asking
     house.engine.behaves = answers
     await house.ask(question(**fields))
@@ -264,7 +263,7 @@ async def test_the_day_of_the_admission_pays(house: House):
     _, asking = house.begin(question())
     await house.engine.was_asked(1)
     house.clock.ms = DAY_MS + 1
-    house.engine.resumed[0].set()
+    house.engine.resume(0)
     await asking
     await house.usage()
     assert house.rows("SELECT id, posted_nano, reserved_nano FROM account WHERE id LIKE 'bud:%'") == [

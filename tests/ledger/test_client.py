@@ -122,7 +122,7 @@ async def test_what_the_writer_does_not_know_has_no_answer(
 async def test_a_store_that_cannot_read_gives_no_answer(client: LedgerClient, store: SqliteStore, file: Path):
     """A question is not repeated: who asked can ask again."""
     await client.submit(GIFT)
-    file.rename(file.with_suffix(".away"))
+    await asyncio.to_thread(file.rename, file.with_suffix(".away"))
     with pytest.raises(NoAnswer):
         await client.ask("balances")
     assert client.unacknowledged == 0
@@ -188,7 +188,9 @@ async def test_a_command_that_failed_is_sent_again(client: LedgerClient, store: 
     """A full disk delays a settle until there is room; it does not lose it."""
     store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
     future = client.submit(AddKey(KeyRecord("key_1", "0" * 64, "org", "project", "x" * 100_000, ())))
-    assert await results(client, FirstByte("r1", 1)) == [Result.NO_SUCH_HOLD]  # sent after it, so answered after its failure
+    assert await results(client, FirstByte("r1", 1)) == [
+        Result.NO_SUCH_HOLD
+    ]  # sent after it, so answered after its failure
     assert not future.done()
     store._db.execute("PRAGMA max_page_count = 1000000")
     assert (await future).result is Result.CREATED

@@ -27,10 +27,7 @@ def _separate(scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
     return scopes
 
 
-# JSON has neither enums nor tuples: strict, they would have to be such.
-KeyScope = Annotated[Scope, Field(strict=False)]
-Scopes = Annotated[tuple[KeyScope, ...], Field(strict=False, min_length=1), AfterValidator(_separate)]
-Models = Annotated[tuple[str, ...], Field(strict=False)]
+Scopes = Annotated[tuple[Scope, ...], Field(min_length=1), AfterValidator(_separate)]
 Count = Annotated[int, Field(gt=0, le=10**9)]
 
 
@@ -52,7 +49,7 @@ class NewKey(Form):
     org: Id | None = None
     project: Id = "default"
     scopes: Scopes = (Scope.INFERENCE, Scope.USAGE)
-    models: Models = ()
+    models: tuple[str, ...] = ()
     limits: Limits = Limits()
     expires_at: UnixSeconds | None = None
     credit_nano: Annotated[Dollars | None, Field(alias="credit_usd")] = None
@@ -65,7 +62,7 @@ class KeyChange(Form):
 
     name: Name = ""
     scopes: Scopes = ()
-    models: Models = ()
+    models: tuple[str, ...] = ()
     limits: Limits = Limits()
     expires_at: UnixSeconds | None = None
 
@@ -157,7 +154,7 @@ class KeyAdmin:
 
     def _fields(self, sent: dict[str, Any], limits: RateLimits) -> dict[str, Any]:
         """What was sent, as fields of a record; `limits` are those that it has. Raises `BadRequest`."""
-        fields = {name: sent[name] for name in ("name", "scopes") if name in sent}
+        fields: dict[str, Any] = {name: sent[name] for name in ("name", "scopes") if name in sent}
         if "models" in sent:
             fields["models"] = tuple(self._served_name(*model) for model in enumerate(sent["models"]))
         if "limits" in sent:

@@ -1,0 +1,61 @@
+"""An image as a model sees it, and what every family of models can say about that."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+from catalog.data import Data
+
+
+class UnsupportedSize(ValueError):
+    """An image has a shape that its model's processor refuses."""
+
+
+class NoVideo(ValueError):
+    """The model takes no video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model's processor makes of an image or a video.
+
+    `width_px` x `height_px` is the size that is cut into patches, `vision_tokens` the positions of the language model that
+    are filled, delimiters excluded, and `encoder_patches` what the vision encoder computes, class tokens excluded.
+    """
+
+    width_px: int
+    height_px: int
+    vision_tokens: int
+    encoder_patches: int
+
+
+class VisionFamily(Data):
+    """The vision settings of a model: data of its card. `see` is the formula of its family."""
+
+    family: str
+
+    @abstractmethod
+    def see(self, width_px: int, height_px: int) -> Seen:
+        """An upright image. Raises `UnsupportedSize` where the model's processor would refuse it."""
+
+    def see_video(self, frames: int, width_px: int, height_px: int) -> Seen:
+        """A video of so many frames of one size. Raises `NoVideo` or `UnsupportedSize`."""
+        raise NoVideo("this model takes no video")
+
+    def within(self, vision_tokens_max: int) -> Self:
+        """Lower settings, under which an image takes at most so many vision tokens, as far as the family has any.
+
+        An image of the size that these lower settings `see` takes no more tokens under the higher ones: so shrinking
+        an image before the engine gets it does the same, on any engine.
+        """
+        return self
+
+    @property
+    @abstractmethod
+    def vision_tokens_max(self) -> int:
+        """The most that one image takes."""
+
+    @property
+    @abstractmethod
+    def encoder_patches_max(self) -> int:
+        """The most that one image takes."""

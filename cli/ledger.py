@@ -1,0 +1,73 @@
+"""`vlmfleet ledger`: a ledger itself, without a gateway."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from accounting.store import Store
+from accounting.stores import open_reader, open_store
+from cli.options import AsJson
+from cli.table import show, text
+from deployments.launch import state_folder
+from exports.errors import ExportError
+
+app = typer.Typer(
+    no_args_is_help=True, help="The ledger itself: its invariants, a copy from an export, its crash harness."
+)
+
+Where = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="FILE|URL",
+        envvar="VLMFLEET_STORE",
+        help="A SQLite file or a postgresql:// URL. Default: .vlmfleet/ledger.db",
+    ),
+]
+
+
+@app.command("verify")
+def verify(where: Where = None, as_json: AsJson = False) -> None:
+    """Recompute every invariant of a ledger, live or a copy; nothing is written. Status 1 if one does not hold."""
+    with reading(where) as store:
+        faults = [asdict(fault) for fault in store.verify()]
+    if as_json or faults:
+        show([text("check"), text("detail")], faults, {"faults": faults}, as_json=as_json)
+    else:
+        print("every invariant holds")
+    raise typer.Exit(int(bool(faults)))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="An export: a folder or s3://bucket/prefix.")],
+    where: Annotated[str, typer.Argument(metavar="FILE|URL", help="A ledger that is not there yet.")],
+) -> None:
+    """Rebuild every balance from an export."""
+    with closing(open_store(where, now_ms)) as store:
+        manifests = import_ledger(open_target(source), store)
+    print(f"{len(manifests)} days, until {manifests[-1].day}")
+
+
+@app.command(
+    "torture",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def torture_(context: typer.Context) -> None:
+    """Kill a fleet of its own at every failpoint, and audit its ledger; --help shows the options."""
+    raise typer.Exit(torture.main(context.args))
+
+
+@contextmanager
+def reading(where: str | None) -> Iterator[Store]:
+    """The ledger, to ask it only. Raises `StoreError`."""
+    with closing(open_reader(where or str(state_folder() / "ledger.db"), now_ms)) as store:
+        yield store
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000

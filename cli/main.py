@@ -1,0 +1,33 @@
+"""The command `vlmfleet`. Each group of commands is a module."""
+
+import sys
+
+import typer
+
+from accounting.store import StoreError
+from cli import budgets, credit, export, fleet, keys, ledger, reports
+from cli.failed import Failed
+from deployments.launch import LaunchError
+from exports.errors import ExportError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A self-hosted serving cluster for vision-language models, with a price on every answer.",
+)
+fleet.add_to(app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(budgets.app, name="budgets")
+app.add_typer(credit.app, name="credit")
+reports.add_to(app)
+app.add_typer(ledger.app, name="ledger")
+export.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; never returns. Exit status 1: it failed, and standard error says why in one line."""
+    try:
+        app(prog_name="vlmfleet")
+    except (Failed, LaunchError, StoreError, ExportError) as error:
+        print(f"vlmfleet: {error}", file=sys.stderr)
+        sys.exit(1)

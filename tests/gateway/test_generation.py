@@ -1,0 +1,158 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from accounting.command import AddKey, Sample
+from accounting.key import Scope, mint
+from deployments.gateway.generation import SHARED_OUT_AFTER_MS, generation
+from tests.gateway.client import Client
+from tests.gateway.house import CARD, NOW_MS, House, question
+
+# At $3.60 an hour: 10^6 nano-dollars a millisecond.
+SAMPLE = Sample("replica-1", "e1", CARD.served_name, 0, "ready", rent_nano_per_hour=3_600_000_000)
+ATTEMPT = {
+    "attempt": 1,
+    "replica_id": "replica-1",
+    "finish": "stop",
+    "images": 1,
+    "text_tokens": 30,
+    "vision_tokens": 16,
+    "cached_tokens": 4,
+    "output_tokens": 600,
+    "ttft_ms": 40,
+    "latency_ms": 90,
+    "charged": 1,
+    "slot_from_ms": 1_010,
+    "slot_to_ms": 1_100,
+}
+KNOWN = {
+    "request_id": "r1",
+    "attempt": 1,
+    "org_id": "org",
+    "model": "m",
+    "price_version": 3,
+    "tier": "default",
+    "units": {"images": [3], "output": 2},
+    "amount_nano": 900,
+    "charged_nano": 700,
+    "state": "posted",
+    "why": "complete",
+    "created_at_ms": 1_000,
+    "attempts": [ATTEMPT],
+}
+
+
+async def get(house: House, query: str, key: str | None = None) -> Client:
+    return await Client(b"", key or house.key, f"/v1/generation{query}", "GET").ask(house.app)
+
+
+async def test_a_request_is_known_afterwards(house: House):
+    """By the id of its answer or of its header: the same counts and the same cost."""
+    answer = await house.ask(question())
+    request_id = answer.headers["x-vlm-request-id"]
+    shown = (await get(house, f"?id={request_id}")).json
+    assert shown == (await get(house, f"?id=chatcmpl-{request_id}")).json
+    usage = answer.json["usage"]
+    assert shown["usage"] == {name: usage[name] for name in shown["usage"]}
+    for name in ("cost", "images", "units", "price_version"):
+        assert shown[name] == usage[name]
+    for name in ("charged_nano", "hold_nano"):
+        assert shown["cost_details"][name] == usage["cost_details"][name]
+    assert (shown["id"], shown["model"], shown["created"]) == (
+        f"chatcmpl-{request_id}",
+        CARD.served_name,
+        NOW_MS // 1000,
+    )
+    assert (shown["state"], shown["outcome"], shown["finish_reason"]) == ("posted", "complete", "stop")
+
+
+async def test_it_is_known_within_its_organisation_only(house: House):
+    """To others, and under any other id, it is not there."""
+    answer = await house.ask(question())
+    theirs, record = mint("other", "project", "theirs", (Scope.INFERENCE, Scope.USAGE))
+    mine, my_record = mint("org", "elsewhere", "mine", (Scope.USAGE,))
+    await house.do(AddKey(record), AddKey(my_record))
+    query = f"?id={answer.headers['x-vlm-request-id']}"
+    assert (await get(house, query, mine)).status == 200
+    assert (await get(house, query, theirs)).json == (await get(house, "?id=none")).json
+    assert (await get(house, query, theirs)).status == 404
+
+
+@pytest.mark.parametrize(("query", "param"), [("", "id"), ("?id=a&id=b", "id"), ("?id=a&verbose=1", "verbose")])
+async def test_a_question_that_is_none_is_refused_by_field(house: House, query: str, param: str):
+    """One id is asked for, and nothing else."""
+    client = await get(house, query)
+    assert (client.status, client.error["param"]) == (400, param)
+
+
+async def test_a_stranger_learns_nothing(house: House):
+    """401 before anything is looked up."""
+    assert (await get(house, "?id=a", "sk-vlm-x")).status == 401
+
+
+async def test_gpu_cost_is_told_when_it_is_settled(house: House):
+    """Not before everything must have ended that ran beside it."""
+    answer = await house.ask(question())
+    await house.do(*(replace(SAMPLE, at_ms=NOW_MS + seconds * 1000) for seconds in (-10, 0, 10, 20)))
+    query = f"?id={answer.headers['x-vlm-request-id']}"
+    house.clock.ms = NOW_MS + SHARED_OUT_AFTER_MS
+    assert (await get(house, query)).json["gpu_cost"] is None
+    house.clock.ms += 10_000  # the window's end
+    shown = (await get(house, query)).json
+    assert (shown["gpu_cost"], shown["cost_details"]["gpu_nano"]) == (0.0, 0)  # the clock stood still while it ran
+
+
+async def test_a_replica_that_nobody_saw_has_no_cost(house: House):
+    """Unknown is not zero."""
+    answer = await house.ask(question())
+    house.clock.ms += 2 * SHARED_OUT_AFTER_MS
+    assert (await get(house, f"?id={answer.headers['x-vlm-request-id']}")).json["gpu_cost"] is None
+
+
+def test_an_attempt_is_told_with_its_times():
+    """It waited 10 ms for its slot."""
+    (shown,) = generation(KNOWN, None)["attempts"]
+    assert shown == {
+        "attempt": 1,
+        "replica": "replica-1",
+        "queue_ms": 10,
+        "ttft_ms": 40,
+        "total_ms": 90,
+        "outcome": "complete",
+        "charged": True,
+    }
+
+
+def test_units_are_those_that_were_used():
+    """3 for the image, 1 for 88 tokens above 512; the hold was for 5."""
+    assert generation(KNOWN, None)["units"] == 4
+
+
+def test_what_accelerators_cost_is_beside_the_price():
+    """Dollars for people, nano-dollars for programs."""
+    shown = generation(KNOWN, 250)
+    assert (shown["gpu_cost"], shown["cost_details"]) == (
+        2.5e-07,
+        {"charged_nano": 700, "hold_nano": 900, "gpu_nano": 250},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "cost", "usage_known"),
+    [
+        ({"state": "open", "charged_nano": None, "why": None, "attempts": []}, None, False),
+        ({"state": "void", "charged_nano": None, "why": "expired", "attempts": []}, 0.0, False),
+        ({"state": "void", "charged_nano": None, "why": "engine_failed"}, 0.0, True),
+    ],
+)
+def test_a_cost_is_null_until_it_is_known(change: dict[str, Any], cost: float | None, usage_known: bool):
+    """A request that runs has none yet; one that ended without a charge has 0."""
+    shown = generation(KNOWN | change, None)
+    assert (shown["cost"], shown["usage"] is not None) == (cost, usage_known)
+
+
+def test_an_attempt_that_was_taken_over_says_so():
+    """The last one has the request's own outcome."""
+    known = KNOWN | {"attempt": 2, "attempts": [ATTEMPT | {"charged": 0}, ATTEMPT | {"attempt": 2}]}
+    assert [shown["outcome"] for shown in generation(known, None)["attempts"]] == ["taken_over", "complete"]

@@ -1,0 +1,165 @@
+"""Does a test notice when a guard is gone? Each mutation takes one away, in a copy of the tree; the test it names must turn red.
+
+python -m tests.torture.mutations
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+CHECKOUT = Path(__file__).parent.parent.parent
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
+# What pytest's exit status says.
+GREEN, RED = 0, 1
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """`old` is in `file` exactly once. `only` selects among the test's parameters."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+    only: str = ""
+
+
+MUTATIONS = (
+    Mutation(
+        "without UNIQUE (kind, ref, account_id)",
+        "accounting/schema/sqlite/1.sql",
+        ",\n  UNIQUE (kind, ref, account_id)\n",
+        "\n",
+        "tests/accounting/test_store.py::test_what_has_taken_effect_answers_so",
+        only="sqlite",
+    ),
+    Mutation(
+        "without the account's CHECK",
+        "accounting/schema/sqlite/1.sql",
+        ",\n  CONSTRAINT room CHECK (limit_nano IS NULL OR posted_nano + reserved_nano <= limit_nano)\n",
+        "\n",
+        "tests/accounting/test_store.py::test_what_is_reserved_counts_against_the_limit",
+        only="sqlite",
+    ),
+    Mutation(
+        "without the account's CHECK, in four processes",
+        "accounting/schema/sqlite/1.sql",
+        ",\n  CONSTRAINT room CHECK (limit_nano IS NULL OR posted_nano + reserved_nano <= limit_nano)\n",
+        "\n",
+        "tests/torture/test_torture.py::test_four_gateways_admit_64_clients_to_exactly_the_40_answers_of_the_budget",
+        only="sqlite",
+    ),
+    Mutation(
+        "the first-byte gate opened early",
+        "deployments/gateway/life.py",
+        "stored = await admitted.bill.durable()\n",
+        "stored = None\n",
+        "tests/gateway/test_bill.py::test_nothing_leaves_before_the_hold_is_durable",
+    ),
+    Mutation(
+        "a whole answer sent early",
+        "deployments/gateway/bill.py",
+        "await asyncio.wait([acknowledged], timeout=POST_ACK_S)\n",
+        "await asyncio.wait([acknowledged], timeout=0)\n",
+        "tests/gateway/test_bill.py::test_a_whole_answer_waits_for_its_charge",
+    ),
+    Mutation(
+        "the last frame sent early",
+        "deployments/gateway/bill.py",
+        "await asyncio.wait([acknowledged], timeout=POST_ACK_S)\n",
+        "await asyncio.wait([acknowledged], timeout=0)\n",
+        "tests/gateway/test_bill.py::test_the_end_of_a_stream_waits_for_its_charge",
+    ),
+    Mutation(
+        "settled inside the request's task",
+        "deployments/gateway/life.py",
+        "        except asyncio.CancelledError:\n"
+        "            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)\n"
+        "            raise\n",
+        "",
+        "tests/gateway/test_life.py::test_a_request_that_the_server_cancels_is_settled",
+    ),
+    Mutation(
+        "floor instead of the largest remainder",
+        "accounting/gpu_cost.py",
+        "(-(amount * weights[one] % total), one))[:left]:",
+        "(-(amount * weights[one] % total), one))[:0]:",
+        "tests/accounting/test_gpu_cost.py::test_the_rent_is_conserved_to_the_nano_dollar",
+    ),
+    Mutation(
+        "settled at the current price version",
+        "deployments/gateway/life.py",
+        "                yield engine_answer\n",
+        "                bill.price = self._prices[card.served_name]\n                yield engine_answer\n",
+        "tests/gateway/test_life.py::test_a_price_that_changes_on_the_way_is_the_next_requests",
+    ),
+    Mutation(
+        "an unknown price is zero",
+        "deployments/gateway/life.py",
+        "price = self._prices.get(card.served_name)\n",
+        "price = self._prices.get(card.served_name) or Price(card.served_name, 1, 0, 0)\n",
+        "tests/gateway/test_life.py::test_a_model_without_a_price_is_not_run",
+    ),
+)
+
+
+def main() -> int:
+    """Try every mutation. Returns 1 if one of them goes unnoticed."""
+    table = Table("mutation", "test", "", title="Each guard is taken away once")
+    with copied() as tree:
+        results = [(mutation, verdict(mutation, tree)) for mutation in MUTATIONS]
+    for mutation, told in results:
+        colour = "green" if told == "red" else "red"
+        table.add_row(mutation.name, mutation.test, f"[{colour}]{told}[/]")
+    Console().print(table)
+    return int(any(told != "red" for _, told in results))
+
+
+def verdict(mutation: Mutation, tree: Path) -> str:
+    """ "red" if the test passes as it is, and fails under the mutation."""
+    if outcome(mutation, tree) != GREEN:
+        return "red as it is"
+    with mutated(mutation, tree):
+        status = outcome(mutation, tree)
+    return {GREEN: "green", RED: "red"}.get(status, f"pytest ended with {status}")
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the tree to be mutated."""
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(CHECKOUT, tree, ignore=LEFT_OUT)
+        yield tree
+
+
+@contextmanager
+def mutated(mutation: Mutation, tree: Path) -> Iterator[None]:
+    """The tree without the guard, for the time of the context."""
+    file = tree / mutation.file
+    text = file.read_text(encoding="utf-8")
+    assert text.count(mutation.old) == 1, f"{mutation.name}: {mutation.file} has changed"
+    file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    yield
+    file.write_text(text, encoding="utf-8")
+
+
+def outcome(mutation: Mutation, tree: Path) -> int:
+    """The exit status of the mutation's own test."""
+    only = ["-k", mutation.only] if mutation.only else []
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutation.test, *only]
+    return subprocess.run(command, cwd=tree, capture_output=True, check=False, timeout=TIMEOUT_S).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
