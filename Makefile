@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := .venvs
 
-.PHONY: help install engine-vllm run up down test unit lint format type check demo-train demo-eval bench clean
+.PHONY: help install engine-vllm run up down test unit lint format type check demo-train demo-eval bench bench-store \
+  bench-usage torture clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -55,6 +56,15 @@ demo-eval: install engine-vllm  ## exact answers of the demo model on 1,000 held
 
 bench: install engine-vllm  ## the bare engine, ray.serve.llm and vlmfleet, side by side
 	$(BIN)/python -m benchmarks.overhead
+
+bench-store: install  ## settles a second of the ledger's stores
+	$(BIN)/python -m benchmarks.store
+
+bench-usage: install  ## usage pages over a ledger of five million entries
+	$(BIN)/python -m benchmarks.usage
+
+torture: install  ## kill a fleet at every failpoint, 200 times, and audit its ledger
+	$(BIN)/vlmfleet ledger torture --seeds 200
 
 clean:          ## remove the environments
 	rm -rf .venv $(ENGINES)

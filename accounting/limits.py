@@ -1,6 +1,6 @@
 """Rate limits of a key: how much of what within one minute, and how many requests at once."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 MINUTE_MS = 60_000
 
@@ -22,7 +22,7 @@ class RateLimits:
 
     def given(self) -> dict[str, int]:
         """The limits that are set, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {limit.name: value for limit in fields(self) if (value := getattr(self, limit.name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ class MemoryStore:
         expired = [held for held in self._open() if held.expires_at_ms <= now_ms]
         for held in expired:
             held.close("void", Outcome.EXPIRED, now_ms)
+            self._alert(held.accounts)
         return len(expired)
 
     @_alone
@@ -306,7 +307,7 @@ class MemoryStore:
         held.record = held.attempts[command.attempt] = command.record
         if command.charged_nano:
             self._book("charge", command.request_id, _paid_by(held.accounts, command.charged_nano))
-            self._alert(held.accounts)
+        self._alert(held.accounts)
         return Reply(Result.POSTED, command.request_id)
 
     def _void(self, command: Void) -> Reply:
@@ -315,6 +316,7 @@ class MemoryStore:
             return self._too_late(command)
         held.close("void", command.outcome, self._now_ms())
         held.record = held.attempts[command.attempt] = command.record
+        self._alert(held.accounts)
         return Reply(Result.VOIDED, command.request_id)
 
     def _too_late(self, end: Post | Void) -> Reply:
@@ -367,6 +369,7 @@ class MemoryStore:
             return Reply(Result.ABOVE_THE_HOLD, refund.request_id)
         self._refunds[refund.ref] = refund
         self._book("refund", refund.ref, _paid_by(held.accounts, -refund.amount_nano))
+        self._alert(held.accounts)
         self._note(refund.by, "refund", asdict(refund))
         return Reply(Result.CREATED, refund.request_id)
 
@@ -688,7 +691,7 @@ def _work(record: Attempt | None) -> dict[str, int]:
 
 
 def _units(hold: Hold) -> str:
-    return json.dumps({"images": hold.image_units, "output": hold.output_units})
+    return json.dumps({"images": hold.image_units, "output": hold.output_units}, separators=(",", ":"))
 
 
 def _attempt_row(held: Held, number: int) -> dict[str, Any]:

@@ -46,8 +46,7 @@ class PostgresStore(SqlStore):
         self._writer: Connection | None = None
         self._readers: list[Connection] = []  # those that no thread uses
         try:
-            with self._transaction() as db:
-                self._migrate(db)
+            self._migrate()
         except StoreError:
             self.close()
             raise
@@ -60,11 +59,16 @@ class PostgresStore(SqlStore):
 
     @contextmanager
     def _transaction(self) -> Iterator["PostgresDatabase"]:
+        with self._turn() as connection, connection.pipeline() as pipeline:
+            yield PostgresDatabase(connection, pipeline, self._now(connection))
+
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
         with _translated(self._name):
             connection = self._connected()
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [TURN])
-                yield PostgresDatabase(connection, self._now(connection))
+                yield connection
 
     @contextmanager
     def _reader(self) -> Iterator["PostgresDatabase"]:
@@ -72,8 +76,8 @@ class PostgresStore(SqlStore):
         with _translated(self._name):
             connection = self._idle_reader()
             try:
-                with connection.transaction():
-                    yield PostgresDatabase(connection, self._now(connection))
+                with connection.transaction(), connection.pipeline() as pipeline:
+                    yield PostgresDatabase(connection, pipeline, self._now(connection))
             except BaseException:
                 connection.close()
                 raise
@@ -115,13 +119,14 @@ class PostgresStore(SqlStore):
                     f"{self._name}: {setting} is not on; a ledger needs it, so turn it on in postgresql.conf"
                 )
 
-    def _migrate(self, db: "PostgresDatabase") -> None:
-        """In one transaction; two programs that start at once take turns."""
-        db.change("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
-        (version,) = db.one("SELECT coalesce(max(version), 0) FROM schema_version") or (0,)
-        for number, script in migrations("postgres", version, self._name):
-            db.run(script)
-            db.change("INSERT INTO schema_version VALUES (?)", number)
+    def _migrate(self) -> None:
+        """In one transaction; programs that start at once take turns."""
+        with self._turn() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+            (version,) = _one(connection, "SELECT coalesce(max(version), 0) FROM schema_version")
+            for number, script in migrations("postgres", version, self._name):
+                connection.execute(script.encode())
+                connection.execute("INSERT INTO schema_version VALUES (%s)", [number])
 
     def _now(self, connection: Connection) -> int:
         """The time of this turn: not of the transaction's begin, when it may have had to wait."""
@@ -132,31 +137,37 @@ class PostgresStore(SqlStore):
 
 
 class PostgresDatabase:
-    """Implements `accounting.sql.database.Database`."""
+    """Implements `accounting.sql.database.Database`. Statements travel in a pipeline, to which each answer is a `sync`."""
 
-    def __init__(self, connection: Connection, now_ms: int) -> None:
+    def __init__(self, connection: Connection, pipeline: psycopg.Pipeline, now_ms: int) -> None:
         self._connection = connection
+        self._pipeline = pipeline
         self.now_ms = now_ms
 
     def change(self, statement: str, *parameters: object) -> int:
-        with _refusals():
-            return self._connection.execute(_translate(statement), parameters).rowcount
+        return self._answered(statement, parameters).rowcount
 
     def one(self, statement: str, *parameters: object) -> Row | None:
-        with _refusals():
-            return self._connection.execute(_translate(statement), parameters).fetchone()
+        return self._answered(statement, parameters).fetchone()
 
     def all(self, statement: str, *parameters: object) -> list[Row]:
-        with _refusals():
-            return self._connection.execute(_translate(statement), parameters).fetchall()
+        return self._answered(statement, parameters).fetchall()
 
     def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
-        with _refusals(), self._connection.cursor() as cursor:
-            cursor.executemany(_translate(statement), list(parameters))
+        with _refusals():
+            for row in parameters:
+                self._connection.execute(_translate(statement), row)
+            self._pipeline.sync()
 
-    def run(self, script: str) -> None:
-        """Run statements without parameters."""
-        self._connection.execute(script.encode())
+    def later(self, statement: str, *parameters: object) -> None:
+        with _refusals():
+            self._connection.execute(_translate(statement), parameters)
+
+    def _answered(self, statement: str, parameters: tuple[object, ...]) -> psycopg.Cursor[Row]:
+        with _refusals():
+            cursor = self._connection.execute(_translate(statement), parameters)
+            self._pipeline.sync()
+            return cursor
 
 
 def _connect(url: str) -> Connection:

@@ -79,6 +79,8 @@ class SqliteStore(SqlStore):
         self._db.execute(f"PRAGMA synchronous = {FULL}")
         (synchronous,) = self._db.execute("PRAGMA synchronous").fetchone()
         self._db.execute("PRAGMA foreign_keys = ON")
+        # What a refused command has changed is kept for its undoing; a file for that costs more than the rest.
+        self._db.execute("PRAGMA temp_store = MEMORY")
         # Else INSERT OR REPLACE would pass by the triggers that forbid to delete.
         self._db.execute("PRAGMA recursive_triggers = ON")
         if (mode, synchronous) != ("wal", FULL):
@@ -102,10 +104,7 @@ class SqliteReader(SqlStore):
             file.stat()
             self._db = read_only(file)
         try:
-            with self._reader() as db:
-                row = db.one("PRAGMA user_version")
-            if any(migrations("sqlite", row[0] if row else 0, str(file))):
-                raise StoreError(f"{file}: of an older vlmfleet, or no ledger; start vlmfleet with it once, or with a copy")
+            self._check_version()
         except StoreError:
             self.close()
             raise
@@ -125,6 +124,14 @@ class SqliteReader(SqlStore):
                 yield SqliteDatabase(self._db, self._now_ms())
             finally:
                 self._db.execute("ROLLBACK")
+
+    def _check_version(self) -> None:
+        with self._reader() as db:
+            row = db.one("PRAGMA user_version")
+        if any(migrations("sqlite", row[0] if row else 0, str(self._file))):
+            raise StoreError(
+                f"{self._file}: of an older vlmfleet, or no ledger; start vlmfleet with it once, or with a copy"
+            )
 
 
 class SqliteDatabase:
@@ -149,6 +156,9 @@ class SqliteDatabase:
             self._db.executemany(statement, parameters)
         except REFUSALS as error:
             raise _refused(error) from error
+
+    def later(self, statement: str, *parameters: object) -> None:
+        self._execute(statement, parameters)
 
     def _execute(self, statement: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
         try:

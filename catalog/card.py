@@ -1,29 +1,23 @@
 """ModelCard: everything vlmfleet knows about a model, as data. One YAML file a model; a misspelt field is refused."""
 
+from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from catalog.data import Data, Positive
+from catalog.vision import Vision
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-Positive = Annotated[int, Field(gt=0)]
+Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+Permission = Literal["yes", "conditional", "no"]
 # A price with at most six decimals is a whole number of nano-dollars an image.
 UsdPer1k = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 UsdPerHour = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Family(StrEnum):
-    """The vision-token formulas, see `catalog/vision_tokens.py`."""
-
-    QWEN2_VL = "qwen2_vl"
-
-
-class Source(_Data):
+class Source(Data):
     """Where the weights come from: exactly one of a path in the checkout, a hub id and an S3 URL."""
 
     path: str | None = None
@@ -40,33 +34,51 @@ class Source(_Data):
         return self
 
 
-class Licence(_Data):
+class Licence(Data):
+    """What may be done with the weights, as their publisher says: guidance, not legal advice.
+
+    `hosted_api` is about selling access to the model; what is not simply "yes" is explained by `conditions`.
+    `gated_download`: the hub hands the weights out to accounts that have accepted the licence there.
+    """
+
     name: str
-    hosted_api: Literal["yes", "conditional", "no"]
+    hosted_api: Permission
+    commercial_use: Permission | None = None
+    spdx: str | None = None
+    conditions: tuple[str, ...] = ()
+    gated_download: bool = False
     url: str | None = None
 
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.hosted_api != "yes" and not self.conditions:
+            raise ValueError(f"hosted_api is {self.hosted_api!r}: say why in conditions")
+        return self
 
-class EngineChoice(_Data):
+
+class EngineChoice(Data):
     """The engine that serves the model. `options` are flags of its own server, added to those made from the card, and
     `environment` is variables of its process.
     """
 
-    name: Literal["vllm"]
+    name: Literal["vllm", "lmdeploy", "transformers"]
     version: str
-    options: dict[str, str | int | float | bool] = {}
-    environment: dict[str, str] = {}
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
     sequences_max: Positive = 64
 
 
-class Accelerators(_Data):
+class Accelerators(Data):
     """What one replica occupies. `kind: cpu` runs on the engine's CPU build, for development.
 
-    `usd_per_hour` is the rent of one accelerator, or of a replica's share of the machine where the count is 0.
+    `usd_per_hour` is the rent of one accelerator, or of a replica's share of the machine where the count is 0, and
+    `source` says where the rate is from.
     """
 
     kind: str
     count: Annotated[int, Field(ge=0)] = 1
     usd_per_hour: UsdPerHour
+    source: str | None = None
 
     @property
     def rent_nano_per_hour(self) -> int:
@@ -80,12 +92,12 @@ class Accelerators(_Data):
         return self
 
 
-class Inputs(_Data):
+class Inputs(Data):
     images_max: Annotated[int, Field(ge=0)] = 16
     video: bool = False
 
 
-class Limits(_Data):
+class Limits(Data):
     """What one request may hold."""
 
     image_bytes_max: Positive = 20 * 2**20
@@ -101,21 +113,51 @@ class Limits(_Data):
         return self
 
 
-class Vision(_Data):
-    """The formula of the family, and the pixels to which the model's processor is set."""
+class Size(Data):
+    """What the model consists of, counted from its configuration; what memory it needs follows, see `catalog/memory.py`.
 
-    family: Family
-    pixels_min: Positive
-    pixels_max: Positive
+    `tensor_parallel` is over how many accelerators its heads can be divided.
+    """
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.pixels_min > self.pixels_max:
-            raise ValueError("pixels_min is above pixels_max")
-        return self
+    parameters: Positive
+    bytes_per_parameter: Positive = 2
+    kv_layers: Positive
+    kv_heads: Positive
+    kv_head_dim: Positive
+    encoder_width: Positive
+    tensor_parallel: tuple[Positive, ...] = (1,)
 
 
-class PriceBasis(_Data):
+class Chat(Data):
+    """How the model wants to be talked to, where an ordinary chat would do it harm.
+
+    `system` is sent where a request has no system message of its own, and `sampling` where a request is silent.
+    """
+
+    system: str | None = None
+    stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    sampling: dict[str, float] = Field(default_factory=dict)
+    # A prefix model knows no turns: it gets the last user text alone.
+    sends: Literal["conversation", "last_user_text"] = "conversation"
+    # Written before each of several images, because no engine numbers them; {n} counts from 1.
+    image_label: str | None = None
+    # Markup that means something to the model, so a user's text must not contain it as it is.
+    escapes: tuple[str, ...] = ()
+    # A user's text that begins with one of these would start another task than a question.
+    task_words: tuple[str, ...] = ()
+
+
+class Grounding(Data):
+    """How the model writes places of the image into its text; see `docs/catalog.md` for each format."""
+
+    format: Literal["qwen2_vl", "qwen2_5_vl", "qwen_vl", "internvl2", "paligemma", "moondream"]
+    boxes: bool = False
+    points: bool = False
+    masks: bool = False
+
+
+class PriceBasis(Data):
     """Under which conditions a price was set, shown wherever the price is."""
 
     source: str
@@ -128,7 +170,7 @@ class PriceBasis(_Data):
     date: str
 
 
-class CardPrice(_Data):
+class CardPrice(Data):
     """One immutable version of the model's price; change anything and raise `version`."""
 
     version: Positive
@@ -164,13 +206,41 @@ class CardPrice(_Data):
         return self
 
 
-class Benchmark(_Data):
+class Benchmark(Data):
+    """A published figure: per cent, or points."""
+
     name: str
     value: float
+    unit: Literal["percent", "points"] = "percent"
     source: str
 
 
-class Autoscaling(_Data):
+class Question(Data):
+    question: str
+    answer: str
+
+
+class Page(Data):
+    """What a page about the model says beside its title and `about`. `related` are served names."""
+
+    task: str
+    architecture: str
+    parameters: str
+    capabilities: tuple[str, ...]
+    best_for: tuple[str, ...]
+    related: tuple[Slug, ...] = ()
+    faq: tuple[Question, ...] = ()
+    downloads_per_month: Positive | None = None
+
+
+class Shutdown(Data):
+    """From `date` on the model is not served here any more; `successor` is what to use instead."""
+
+    date: date
+    successor: Slug | None = None
+
+
+class Autoscaling(Data):
     replicas_min: Annotated[int, Field(ge=0)] = 1
     replicas_max: Positive = 1
     ongoing_requests_target: Positive = 16
@@ -182,7 +252,7 @@ class Autoscaling(_Data):
         return self
 
 
-class ModelCard(_Data):
+class ModelCard(Data):
     """One model of the catalog. `served_name` is what clients write in `model`; `aliases` work as well."""
 
     id: str
@@ -190,7 +260,9 @@ class ModelCard(_Data):
     aliases: tuple[str, ...] = ()
     title: str
     about: str
-    released: Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    released: Month
+    updated: Month | None = None
+    shutdown: Shutdown | None = None
     source: Source
     licence: Licence
     engine: EngineChoice
@@ -199,8 +271,12 @@ class ModelCard(_Data):
     inputs: Inputs = Inputs()
     limits: Limits
     vision: Vision
+    size: Size | None = None
+    chat: Chat = Chat()
+    grounding: Grounding | None = None
     price: CardPrice
     benchmarks: tuple[Benchmark, ...] = ()
+    page: Page | None = None
     autoscaling: Autoscaling = Autoscaling()
     supported_parameters: tuple[str, ...] = (
         "temperature",

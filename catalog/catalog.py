@@ -16,10 +16,11 @@ class CardError(ValueError):
 
 
 class Catalog:
-    """Cards by name. Two cards may not share a name."""
+    """Cards by name. Two cards may not share a name. `others` are names of cards that are left out here."""
 
-    def __init__(self, cards: Iterable[ModelCard]) -> None:
+    def __init__(self, cards: Iterable[ModelCard], others: Iterable[str] = ()) -> None:
         self._by_name: dict[str, ModelCard] = {}
+        self._others = frozenset(others)
         self.cards = tuple(cards)
         for card in self.cards:
             for name in card.names:
@@ -34,6 +35,10 @@ class Catalog:
         """The card that answers to `name`: an id, a served name or an alias."""
         return self._by_name.get(name)
 
+    def leaves_out(self, name: str) -> bool:
+        """Whether `name` is that of a card which was not picked."""
+        return name in self._others
+
     def pick(self, names: Iterable[str]) -> "Catalog":
         """The part of the catalog with these names. Raises `CardError` for a name that no card has."""
         picked = []
@@ -42,7 +47,7 @@ class Catalog:
             if card is None:
                 raise CardError(f"no card is named {name!r}; there are: {', '.join(sorted(self._by_name))}")
             picked.append(card)
-        return Catalog(picked)
+        return Catalog(picked, self._by_name.keys() - {name for card in picked for name in card.names})
 
 
 def load_card(file: Path) -> ModelCard:

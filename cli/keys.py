@@ -8,11 +8,11 @@ import typer
 from cli.moment import unix_s
 from cli.options import AsJson, Key, Url
 from cli.server import Server, given
-from cli.table import moment, show, show_one, text, words
+from cli.table import moment, name, show, show_one, text, words
 
 PATH = "/v1/admin/keys"
 LISTED = [
-    text("id"),
+    name("id"),
     text("name"),
     text("state"),
     text("org"),

@@ -8,11 +8,11 @@ from accounting.store import StoreError
 from cli import budgets, credit, export, fleet, keys, ledger, reports
 from cli.failed import Failed
 from deployments.launch import LaunchError
-from exports.errors import ExportError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     help="A self-hosted serving cluster for vision-language models, with a price on every answer.",
 )
 fleet.add_to(app)
@@ -28,6 +28,6 @@ def main() -> None:
     """Run the command line; never returns. Exit status 1: it failed, and standard error says why in one line."""
     try:
         app(prog_name="vlmfleet")
-    except (Failed, LaunchError, StoreError, ExportError) as error:
+    except (Failed, LaunchError, StoreError) as error:
         print(f"vlmfleet: {error}", file=sys.stderr)
         sys.exit(1)

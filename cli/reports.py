@@ -3,17 +3,17 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from accounting.money import usd
+from accounting.usage import Width
 from cli.failed import Failed
 from cli.moment import unix_s
 from cli.options import AsJson, Key, Url
 from cli.server import Server, given
-from cli.table import Column, dollars, moment, number, show, text
+from cli.table import details, dollars, moment, number, show, text
 
 COMPLETIONS = "/v1/organization/usage/completions"
 WEEK_S = 7 * 86_400
@@ -29,18 +29,7 @@ COST = [
     text("model"),
     *map(dollars, ("rent_usd", "share_usd", "idle_usd", "cold_usd", "waste_usd", "revenue_usd", "margin_usd")),
 ]
-AUDIT = [moment("at", "at"), text("by"), text("action"), Column("content", "content", str)]
-
-
-class Width(StrEnum):
-    """How long a row's time is."""
-
-    MINUTE = "1m"
-    HOUR = "1h"
-    DAY = "1d"
-
-
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+AUDIT = [moment("at", "at"), text("by"), text("action"), details("content")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -20,10 +20,16 @@ class Column:
     field: str
     form: Callable[[Any], str] = str
     justify: Literal["left", "right"] = "left"
+    whole: bool = False  # never broken into lines: what is copied
 
 
 def text(field: str, heading: str | None = None) -> Column:
     return Column(heading or field.replace("_", " "), field)
+
+
+def name(field: str) -> Column:
+    """What an object is called in other commands."""
+    return Column(field.replace("_", " "), field, whole=True)
 
 
 def number(field: str, heading: str | None = None) -> Column:
@@ -40,6 +46,11 @@ def moment(field: str, heading: str | None = None) -> Column:
     return Column(heading or field.removesuffix("_at").replace("_", " "), field, shown)
 
 
+def details(field: str) -> Column:
+    """Anything else."""
+    return Column(field.replace("_", " "), field, json.dumps)
+
+
 def words(field: str) -> Column:
     """A list, or counts by name."""
     return Column(field.replace("_", " "), field, _words)
@@ -52,7 +63,7 @@ def show(columns: Iterable[Column], objects: Iterable[dict[str, Any]], answer: A
         return
     table = Table()
     for column in columns:
-        table.add_column(column.heading, justify=column.justify, overflow="fold")
+        table.add_column(column.heading, justify=column.justify, overflow="fold", no_wrap=column.whole)
     for one in objects:
         table.add_row(*(_cell(column, one) for column in columns))
     Console().print(table)

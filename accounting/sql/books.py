@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from accounting.budget import ScopeKind, account_id, parse_scope
 from accounting.command import AddPrice, DropBudget, Grant, Refund, Reply, Result, Sample, SetBudget
-from accounting.sql.database import Database, Refused, Undo
+from accounting.sql.database import Database, values
 
 # The other sides of charges, of what budgets count, and of grants.
 REVENUE = "revenue"
@@ -16,10 +16,9 @@ GRANTS = "contra:grant"
 
 def book(db: Database, kind: str, ref: str, amounts: dict[str, int], held: dict[str, int] | None = None) -> None:
     """Write the entries of one transaction, which sum to zero, and give back what was `held` for it. Raises `Refused`."""
-    db.many(
-        "INSERT INTO entry (kind, ref, account_id, amount_nano, at_ms) VALUES (?, ?, ?, ?, ?)",
-        [(kind, ref, account, amount_nano, db.now_ms) for account, amount_nano in amounts.items()],
-    )
+    if amounts:
+        lines, parameters = values([(kind, ref, account, nano, db.now_ms) for account, nano in amounts.items()])
+        db.later(f"INSERT INTO entry (kind, ref, account_id, amount_nano, at_ms) VALUES {lines}", *parameters)
     held = held or {}
     move(db, {account: (-held.get(account, 0), amounts.get(account, 0)) for account in amounts | held})
 
@@ -28,18 +27,16 @@ def move(db: Database, amounts: dict[str, tuple[int, int]]) -> None:
     """Change what is reserved and what is posted in accounts. A limit that was lowered below what was in use goes down with
     it, to where it was wanted; what reaches its alert is marked. Raises `Refused`.
     """
-    db.many(
-        "UPDATE account SET reserved_nano = reserved_nano + ?, posted_nano = posted_nano + ?,"
-        " limit_nano = CASE WHEN wanted_nano < limit_nano THEN"
-        " CASE WHEN posted_nano + reserved_nano + ? > wanted_nano THEN posted_nano + reserved_nano + ? ELSE wanted_nano END"
-        " ELSE limit_nano END,"
-        " alerted_at_ms = CASE WHEN alerted_at_ms IS NULL AND posted_nano + ? >= alert_nano THEN ? ELSE alerted_at_ms END"
-        " WHERE id = ?",
-        [
-            (reserved, posted, reserved + posted, reserved + posted, posted, db.now_ms, account)
-            for account, (reserved, posted) in amounts.items()
-        ],
-    )
+    for account, (reserved, posted) in amounts.items():
+        db.later(
+            "UPDATE account SET reserved_nano = reserved_nano + ?, posted_nano = posted_nano + ?,"
+            " limit_nano = CASE WHEN wanted_nano < limit_nano THEN"
+            " CASE WHEN posted_nano + reserved_nano + ? > wanted_nano THEN posted_nano + reserved_nano + ? ELSE wanted_nano END"
+            " ELSE limit_nano END,"
+            " alerted_at_ms = CASE WHEN alerted_at_ms IS NULL AND posted_nano + ? >= alert_nano THEN ? ELSE alerted_at_ms END"
+            " WHERE id = ?",
+            reserved, posted, reserved + posted, reserved + posted, posted, db.now_ms, account,
+        )  # fmt: skip
 
 
 def paid_by(accounts: Sequence[str], amount_nano: int) -> dict[str, int]:
@@ -53,7 +50,7 @@ def paid_by(accounts: Sequence[str], amount_nano: int) -> dict[str, int]:
 
 def note(db: Database, by: str, action: str, content: object) -> None:
     """Write a line of the audit log."""
-    db.change(
+    db.later(
         "INSERT INTO audit (at_ms, actor, action, content) VALUES (?, ?, ?, ?)",
         db.now_ms,
         by,
@@ -67,21 +64,16 @@ def grant(db: Database, command: Grant) -> Reply:
     if command.amount_nano < 1:
         return Reply(Result.INVALID)
     given = db.one(
-        "SELECT amount_nano FROM entry WHERE kind = 'grant' AND ref = ? AND account_id = ?",
-        command.ref,
-        command.account,
-    )
+        "SELECT account_id, -amount_nano FROM entry WHERE kind = 'grant' AND ref = ? AND account_id <> ?",
+        command.ref, GRANTS,
+    )  # fmt: skip
     if given:
-        return Reply(Result.EXISTS if given == (-command.amount_nano,) else Result.EXISTS_WITH_DIFFERENT_CONTENT)
+        same = given == (command.account, command.amount_nano)
+        return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT)
     db.change(
         "INSERT INTO account (id, kind, limit_nano) VALUES (?, 'credit', 0) ON CONFLICT DO NOTHING", command.account
     )
-    try:
-        book(db, "grant", command.ref, {command.account: -command.amount_nano, GRANTS: command.amount_nano})
-    except Refused as refused:
-        # The ref was given to another account, or the amount is out of range.
-        result = Result.EXISTS_WITH_DIFFERENT_CONTENT if refused.rule == "unique" else Result.INVALID
-        raise Undo(result) from refused
+    book(db, "grant", command.ref, {command.account: -command.amount_nano, GRANTS: command.amount_nano})
     note(db, command.by, "grant", asdict(command))
     return Reply(Result.CREATED)
 

@@ -1,6 +1,6 @@
 """What the statements run on: a transaction on some SQL database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from accounting.command import Reply, Result
@@ -40,3 +40,14 @@ class Database(Protocol):
 
     def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
         """Run a statement once for each tuple of parameters."""
+
+    def later(self, statement: str, *parameters: object) -> None:
+        """Run a statement that nothing depends on: a server is not waited for. A refusal is raised by now, or by the next
+        call of another kind.
+        """
+
+
+def values(rows: Sequence[tuple[object, ...]]) -> tuple[str, list[object]]:
+    """One statement writes many rows: its VALUES, and their parameters."""
+    row = f"({', '.join('?' * len(rows[0]))})"
+    return ", ".join([row] * len(rows)), [value for values in rows for value in values]

@@ -1,15 +1,15 @@
 """The life of a hold: opened, perhaps taken over by a retry, ended once. Each function carries out one command."""
 
-import json
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
+
+import orjson
 
 from accounting.budget import Period, account_id, scopes_of
 from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.limits import MINUTE_MS, LimitState
 from accounting.sql.books import book, move, paid_by
-from accounting.sql.database import Database, Refused, Undo
+from accounting.sql.database import Database, Refused, Undo, values
 from accounting.usage import Width, bucket_start
 
 IDEMPOTENCY_MS = 24 * 3_600_000
@@ -74,9 +74,10 @@ def post(db: Database, command: Post) -> Reply:
     if ended is None:
         return _too_late(db, command)
     parts, amount_nano, rated, idempotency_key, *caller = ended
-    accounts: list[str] = json.loads(parts)
+    accounts: list[str] = orjson.loads(parts)
     charged = paid_by(accounts, command.charged_nano) if command.charged_nano else {}
-    book(db, "charge", command.request_id, charged, dict.fromkeys(accounts, amount_nano))
+    held = {account: int(amount_nano) for account in accounts}
+    book(db, "charge", command.request_id, charged, held)
     _return_limits(db, rated, command.record)
     _record(db, command, charged=True)
     _add_up(db, caller, command)
@@ -187,10 +188,8 @@ def _replay(db: Database, hold: Hold) -> Reply | None:
 def _take_limits(db: Database, hold: Hold) -> tuple[list[Taken], list[LimitState]]:
     """Take the request's share of each limit, or of none. Returns what was taken, and what is left."""
     minute_ms = db.now_ms - db.now_ms % MINUTE_MS
-    wanted, caps = [], hold.limits.given()
-    for name in caps:
-        at_ms, share = (0, 1) if name == CONCURRENCY else (minute_ms, _share(hold, name))
-        wanted.append((hold.root, name, at_ms, share))
+    caps = hold.limits.given()
+    wanted = [(hold.root, name, 0 if name == CONCURRENCY else minute_ms, _share(hold, name)) for name in caps]
     used = _take(db, [(*taken, caps[taken[1]]) for taken in wanted])
     left = []
     for name, cap in caps.items():
@@ -215,14 +214,14 @@ def _take(db: Database, shares: list[tuple[str, str, int, int, int]]) -> dict[st
     possible = [share for share in shares if share[3] <= share[4]]
     if not possible:
         return {}
-    return dict(
-        db.all(
-            f"INSERT INTO rate (subject, name, minute_ms, used, cap) VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(possible))}"
-            " ON CONFLICT (subject, name, minute_ms) DO UPDATE SET used = rate.used + excluded.used, cap = excluded.cap"
-            " WHERE rate.used + excluded.used <= excluded.cap RETURNING name, used",
-            *chain.from_iterable(possible),
-        )
+    rows, parameters = values(possible)
+    used = db.all(
+        f"INSERT INTO rate (subject, name, minute_ms, used, cap) VALUES {rows}"
+        " ON CONFLICT (subject, name, minute_ms) DO UPDATE SET used = rate.used + excluded.used, cap = excluded.cap"
+        " WHERE rate.used + excluded.used <= excluded.cap RETURNING name, used",
+        *parameters,
     )
+    return dict(used)
 
 
 def _budgets(db: Database, hold: Hold) -> list[tuple[str, int, int | None]]:
@@ -236,7 +235,10 @@ def _budgets(db: Database, hold: Hold) -> list[tuple[str, int, int | None]]:
 
 def _begin_period(db: Database, account: str, limit_nano: int, alert_nano: int | None) -> None:
     db.change(
-        "INSERT INTO account (id, kind, limit_nano, alert_nano) VALUES (?, 'budget', ?, ?)", account, limit_nano, alert_nano
+        "INSERT INTO account (id, kind, limit_nano, alert_nano) VALUES (?, 'budget', ?, ?)",
+        account,
+        limit_nano,
+        alert_nano,
     )
 
 
@@ -246,10 +248,14 @@ def _insert(db: Database, hold: Hold, accounts: list[str], rated: list[Taken]) -
         " amount_nano, state, body_sha, user_id, metadata, idempotency_key, rated, created_at_ms, expires_at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?)",
         hold.request_id, hold.gateway_id, hold.key_id, hold.org_id, hold.project_id, hold.model, hold.price_version,
-        hold.tier, json.dumps({"images": hold.image_units, "output": hold.output_units}), json.dumps(accounts),
-        hold.amount_nano, hold.body_sha, hold.user_id, hold.metadata, hold.idempotency_key, json.dumps(rated), db.now_ms,
+        hold.tier, _json({"images": hold.image_units, "output": hold.output_units}), _json(accounts),
+        hold.amount_nano, hold.body_sha, hold.user_id, hold.metadata, hold.idempotency_key, _json(rated), db.now_ms,
         db.now_ms + hold.expires_in_ms,
     )  # fmt: skip
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _reserve(db: Database, account: str, amount_nano: int) -> bool:
@@ -264,7 +270,7 @@ def _reserve(db: Database, account: str, amount_nano: int) -> bool:
 def _remember(db: Database, hold: Hold) -> None:
     if hold.idempotency_key is None:
         return
-    db.change(
+    db.later(
         "INSERT INTO idempotency (key_id, idempotency_key, body_sha, request_id, expires_at_ms) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (key_id, idempotency_key) DO UPDATE SET body_sha = excluded.body_sha, request_id = excluded.request_id,"
         " response = NULL, expires_at_ms = excluded.expires_at_ms",
@@ -274,36 +280,34 @@ def _remember(db: Database, hold: Hold) -> None:
 
 def _release(db: Database, parts: str, amount_nano: int) -> None:
     """Give all of a hold back to the accounts it was reserved in."""
-    move(db, dict.fromkeys(json.loads(parts), (-amount_nano, 0)))
+    move(db, dict.fromkeys(orjson.loads(parts), (-amount_nano, 0)))
 
 
 def _add_up(db: Database, caller: Sequence[Any], command: Post) -> None:
     """Add the request to the rollups of its admission's minute, hour and day."""
     org_id, project_id, key_id, user_id, model, tier, units, created_at_ms = caller
-    units = json.loads(units)
     record = command.record
-    db.many(
-        "INSERT INTO rollup VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)"
+    who = (org_id, project_id, key_id, user_id or "", model, tier)
+    what = (
+        1, record.images, sum(orjson.loads(units)["images"]), record.text_tokens, record.vision_tokens, record.cached_tokens,
+        record.output_tokens, command.charged_nano,
+    )  # fmt: skip
+    rows, parameters = values([(width, bucket_start(width, created_at_ms), *who, *what) for width in Width])
+    db.later(
+        f"INSERT INTO rollup VALUES {rows}"
         " ON CONFLICT (width, start_ms, org_id, project_id, key_id, user_id, model, tier) DO UPDATE SET"
         " requests = rollup.requests + 1, images = rollup.images + excluded.images, units = rollup.units + excluded.units,"
         " text_tokens = rollup.text_tokens + excluded.text_tokens, vision_tokens = rollup.vision_tokens + excluded.vision_tokens,"
         " cached_tokens = rollup.cached_tokens + excluded.cached_tokens,"
         " output_tokens = rollup.output_tokens + excluded.output_tokens,"
         " revenue_nano = rollup.revenue_nano + excluded.revenue_nano",
-        [
-            (
-                width, bucket_start(width, created_at_ms), org_id, project_id, key_id, user_id or "", model, tier,
-                record.images, sum(units["images"]), record.text_tokens, record.vision_tokens, record.cached_tokens,
-                record.output_tokens, command.charged_nano,
-            )
-            for width in Width
-        ],
-    )  # fmt: skip
+        *parameters,
+    )
 
 
 def _count(db: Database, model: str, outcome: Outcome, charged_nano: int, record: Attempt | None) -> None:
     """Add a request that ended to the fleet's totals."""
-    db.change(
+    db.later(
         "INSERT INTO total VALUES (?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (model, outcome) DO UPDATE SET"
         " requests = total.requests + 1, images = total.images + excluded.images,"
         " vision_tokens = total.vision_tokens + excluded.vision_tokens, text_tokens = total.text_tokens + excluded.text_tokens,"
@@ -316,24 +320,23 @@ def _count(db: Database, model: str, outcome: Outcome, charged_nano: int, record
 
 def _return_limits(db: Database, rated: str, record: Attempt | None) -> None:
     """A request that ended is none at once any more, and took only the tokens that it used."""
-    returned = []
-    for subject, name, minute_ms, amount in json.loads(rated):
+    for subject, name, minute_ms, amount in orjson.loads(rated):
         if name == CONCURRENCY:
-            returned.append((amount, amount, subject, name, minute_ms))
+            returned = amount
         elif name == TOKENS and record:
-            unused = max(0, amount - record.text_tokens - record.vision_tokens - record.output_tokens)
-            returned.append((unused, unused, subject, name, minute_ms))
-    if returned:
-        db.many(
+            returned = max(0, amount - record.text_tokens - record.vision_tokens - record.output_tokens)
+        else:
+            continue
+        db.later(
             "UPDATE rate SET used = CASE WHEN used > ? THEN used - ? ELSE 0 END"
             " WHERE subject = ? AND name = ? AND minute_ms = ?",
-            returned,
-        )
+            returned, returned, subject, name, minute_ms,
+        )  # fmt: skip
 
 
 def _record(db: Database, end: Post | Void, *, charged: bool) -> None:
     record = end.record
-    db.change(
+    db.later(
         "INSERT INTO attempt (request_id, attempt, replica_id, finish, images, text_tokens, vision_tokens, cached_tokens,"
         " output_tokens, ttft_ms, latency_ms, charged, slot_from_ms, slot_to_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -344,7 +347,7 @@ def _record(db: Database, end: Post | Void, *, charged: bool) -> None:
 
 
 def _keep_response(db: Database, key_id: str, idempotency_key: str, command: Post) -> None:
-    db.change(
+    db.later(
         "UPDATE idempotency SET response = ? WHERE key_id = ? AND idempotency_key = ? AND request_id = ?",
         command.response, key_id, idempotency_key, command.request_id,
     )  # fmt: skip

@@ -134,14 +134,16 @@ class SqlStore(ABC):
 
 def _carry_out(db: Database, command: Command) -> Reply:
     """Carry out one command; what cannot be done is undone, and leaves its neighbours in the transaction alone."""
-    db.change("SAVEPOINT command")
+    db.later("SAVEPOINT command")
     try:
         reply = STEPS[type(command)](db, command)
+        db.change("RELEASE SAVEPOINT command")
     except Undo as undo:
-        db.change("ROLLBACK TO SAVEPOINT command")
         reply = undo.reply
     except (Refused, UnknownScope):
-        db.change("ROLLBACK TO SAVEPOINT command")
         reply = Reply(Result.INVALID)
-    db.change("RELEASE SAVEPOINT command")
+    else:
+        return reply
+    db.change("ROLLBACK TO SAVEPOINT command")
+    db.later("RELEASE SAVEPOINT command")
     return reply

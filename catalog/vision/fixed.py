@@ -1,5 +1,6 @@
 """Families that bring every image to one square: each costs the same, whatever its size."""
 
+from abc import abstractmethod
 from typing import Literal
 
 from catalog.vision.seen import Seen, VisionFamily
@@ -11,12 +12,12 @@ class _Fixed(VisionFamily):
     """`side_px` is the square, cut into patches of 14 px."""
 
     @property
-    def side_px(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def side_px(self) -> int: ...
 
     @property
     def encoder_patches_max(self) -> int:
-        return int((self.side_px // PATCH_PX) ** 2)
+        return (self.side_px // PATCH_PX) ** 2
 
     @property
     def vision_tokens_max(self) -> int:

@@ -48,7 +48,6 @@ class Qwen2Vl(VisionFamily):
 
     @property
     def vision_tokens_max(self) -> int:
-        """Of all images but strips so long that one token a column is already more."""
         return self.pixels_max // TOKEN_PX**2
 
     @property

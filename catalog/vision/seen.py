@@ -43,19 +43,31 @@ class VisionFamily(Data):
         raise NoVideo("this model takes no video")
 
     def within(self, vision_tokens_max: int) -> Self:
-        """Lower settings, under which an image takes at most so many vision tokens, as far as the family has any.
-
-        An image of the size that these lower settings `see` takes no more tokens under the higher ones: so shrinking
-        an image before the engine gets it does the same, on any engine.
+        """Lower settings, under which an image takes at most so many vision tokens; where there are any, and an image
+        that was shrunk to what they see takes no more under the higher ones.
         """
         return self
+
+    def see_within(self, width_px: int, height_px: int, vision_tokens_max: int) -> Seen:
+        """An image that is shrunk before the engine gets it, so that it takes at most so many vision tokens.
+
+        As it is, where shrinking saves none. Raises `UnsupportedSize`.
+        """
+        whole = self.see(width_px, height_px)
+        lowered = self.within(vision_tokens_max)
+        if lowered == self:
+            return whole
+        shrunk = lowered.see(width_px, height_px)
+        # The engine's processor sees it in that shape, and has the last word.
+        shrunk = self.see(shrunk.width_px, shrunk.height_px)
+        return shrunk if shrunk.vision_tokens < whole.vision_tokens else whole
 
     @property
     @abstractmethod
     def vision_tokens_max(self) -> int:
-        """The most that one image takes."""
+        """The most that one image takes, long strips aside."""
 
     @property
     @abstractmethod
     def encoder_patches_max(self) -> int:
-        """The most that one image takes."""
+        """The most that one image takes, long strips aside."""

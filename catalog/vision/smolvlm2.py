@@ -45,16 +45,14 @@ class SmolVlm2(VisionFamily):
 
     @property
     def _tile_patches(self) -> int:
-        return (self.tile_px // self.patch_px) ** 2  # type: ignore[no-any-return]  # an int to a fixed power is one
+        return (self.tile_px // self.patch_px) ** 2
 
     @property
     def _tile_tokens(self) -> int:
         return self._tile_patches // self.shuffle**2
 
     def _tiled(self, columns: int, rows: int, tiles: int) -> Seen:
-        return Seen(
-            columns * self.tile_px, rows * self.tile_px, tiles * self._tile_tokens, tiles * self._tile_patches
-        )
+        return Seen(columns * self.tile_px, rows * self.tile_px, tiles * self._tile_tokens, tiles * self._tile_patches)
 
 
 def _scaled(width_px: int, height_px: int, long_edge_px: int) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """vLLM: card -> command line of its OpenAI server. Pure. Facts: `docs/engines.md`."""
 
 import json
+from typing import Any
 
-from catalog.card import Family, ModelCard
+from catalog import CardError, ModelCard
+from catalog.vision import InternVl2, Qwen2Vl, SmolVlm2
 from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import Launch, Place
 
@@ -24,7 +26,7 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         "max-model-len": card.context_tokens,
         "max-num-seqs": card.engine.sequences_max,
         "limit-mm-per-prompt": _json({"image": card.inputs.images_max, "video": int(card.inputs.video)}),
-        "mm-processor-kwargs": _json(_processor(card)),
+        **_processor(card),
         "allowed-media-domains": NO_MEDIA_DOMAIN,
         "enable-prompt-tokens-details": True,
         "enable-force-include-usage": True,
@@ -49,10 +51,21 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
     return Launch((str(environment.python), "-m", SERVER_MODULE, *_arguments(flags)), variables)
 
 
-def _processor(card: ModelCard) -> dict[str, int]:
-    match card.vision.family:
-        case Family.QWEN2_VL:
-            return {"min_pixels": card.vision.pixels_min, "max_pixels": card.vision.pixels_max}
+def _processor(card: ModelCard) -> dict[str, str]:
+    """The card's vision settings, where the model's processor has any. Raises `CardError` for Moondream 2."""
+    match card.vision:
+        case Qwen2Vl() as vision:
+            settings: dict[str, Any] = {"min_pixels": vision.pixels_min, "max_pixels": vision.pixels_max}
+        case InternVl2() as vision:
+            settings = {"max_dynamic_patch": vision.tiles_max}
+        case SmolVlm2() as vision:
+            settings = {"size": {"longest_edge": vision.long_edge_px}}
+        case vision if vision.family == "moondream2":
+            # Its architecture's name is registered to Moondream 3, which takes the weights without complaint.
+            raise CardError(f"{card.served_name}: vLLM would load it as Moondream 3; its engine is transformers")
+        case _:
+            return {}
+    return {"mm-processor-kwargs": _json(settings)}
 
 
 def _arguments(flags: dict[str, str | int | float | bool]) -> list[str]:
@@ -65,5 +78,5 @@ def _arguments(flags: dict[str, str | int | float | bool]) -> list[str]:
     return arguments
 
 
-def _json(value: dict[str, int]) -> str:
+def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, separators=(",", ":"))

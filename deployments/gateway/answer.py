@@ -59,7 +59,7 @@ def usage_of(bill: Bill, charge: Charge) -> dict[str, Any]:
             "unit_price_nano": bill.price.unit_nano,
             "upstream_inference_cost": None,
         },
-        "images": len(bill.work.image_vision_tokens),
+        "images": len(bill.work.images),
         "video_frames": 0,
         "units": charge.quote.units,
         "price_version": bill.price.version,

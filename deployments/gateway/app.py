@@ -11,16 +11,15 @@ from deployments.gateway.errors import (
     EngineFailed,
     GatewayError,
     GatewayStarting,
-    LedgerUnavailable,
-    ModelNotFound,
 )
 from deployments.gateway.generation import Generations
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions
 from deployments.gateway.metrics import Metrics, exposition
-from deployments.gateway.models import model_object
+from deployments.gateway.models import deployed, model_object
 from deployments.gateway.routes import Route, Routes
 from deployments.gateway.usage import Usage
+from deployments.gateway.witness import Witness
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
 
@@ -43,11 +42,11 @@ class GatewayApp:
     ) -> None:
         self._catalog = catalog
         self._keys = keys
-        self._ledger = ledger
         self._metrics = metrics
         self._start = start
         self._stop = stop
-        desk = Desk(ledger)
+        self._desk = desk = Desk(ledger)
+        self._witness = Witness(desk, catalog, now_ms)
         self._routes = Routes(
             [
                 Route("POST", "/v1/chat/completions", chat),
@@ -84,15 +83,13 @@ class GatewayApp:
                 await exchange.answer(failure.status, failure.encoded())
 
     async def _models(self, exchange: Exchange) -> None:
-        self._keys.authenticate(exchange.header("authorization"), None)
-        await exchange.answer_json({"object": "list", "data": [model_object(card) for card in self._catalog]})
+        key = self._keys.authenticate(exchange.header("authorization"), None)
+        usable = [model_object(card) for card in self._catalog if key.may_use(card.served_name)]
+        await exchange.answer_json({"object": "list", "data": usable})
 
     async def _model(self, exchange: Exchange, name: str) -> None:
         self._keys.authenticate(exchange.header("authorization"), None)
-        card = self._catalog.find(name)
-        if card is None:
-            raise ModelNotFound
-        await exchange.answer_json(model_object(card))
+        await exchange.answer_json(model_object(deployed(self._catalog, name)))
 
     async def _healthz(self, exchange: Exchange) -> None:
         await exchange.answer_json({"status": "ok"})
@@ -104,9 +101,7 @@ class GatewayApp:
 
     async def _fleet_metrics(self, exchange: Exchange) -> None:
         self._keys.authenticate(exchange.header("authorization"), KeyScope.MANAGE)
-        if not self._ledger.connected:
-            raise LedgerUnavailable
-        text = exposition(await self._ledger.ask("snapshot"))
+        text = exposition(await self._desk.ask("snapshot"), await self._witness.mismatch_ratios())
         await exchange.answer(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

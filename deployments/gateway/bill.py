@@ -157,7 +157,7 @@ class Bill:
     def charge(self) -> Charge:
         """What the usage so far costs: at the admission's price, and never above the hold."""
         used = Work(
-            self.work.image_vision_tokens,
+            self.work.images,
             text_tokens=max(0, self.usage.prompt_tokens - self.work.vision_tokens),
             output_tokens=self.usage.output_tokens,
         )
@@ -241,7 +241,7 @@ class Bill:
         return Attempt(
             self.replica_id,
             self.finish,
-            images=len(self.work.image_vision_tokens),
+            images=len(self.work.images),
             text_tokens=max(0, self.usage.prompt_tokens - self.work.vision_tokens),
             vision_tokens=self.work.vision_tokens,
             cached_tokens=self.usage.cached_tokens,

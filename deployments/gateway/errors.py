@@ -8,7 +8,9 @@
       InvalidKey                 401  no key, or one that does not work
       NotAllowed                 403  the key works, but not for this
         ModelNotAllowed          403  nor for this model
-      NotFound, ModelNotFound    404
+      NotFound                   404  no such endpoint
+      ModelNotFound              404
+        ModelNotDeployed         404  it is in the catalog, and not served here
       NothingOfThatName          404  what is asked for or about is not there
       MethodNotAllowed           405
       InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
@@ -129,6 +131,17 @@ class ModelNotFound(GatewayError):
     def __init__(self) -> None:
         super().__init__(
             "No model of that name is served here. GET /v1/models lists them.", param="model", code="model_not_found"
+        )
+
+
+class ModelNotDeployed(ModelNotFound):
+    def __init__(self) -> None:
+        GatewayError.__init__(
+            self,
+            "This model is in the catalog, but not deployed here. Ask the operator to add it to the Serve config, as "
+            "docs/catalog.md says; GET /v1/models lists those that are deployed.",
+            param="model",
+            code="model_not_found",
         )
 
 

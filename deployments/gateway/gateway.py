@@ -51,14 +51,14 @@ class Gateway:
 
     def __init__(
         self,
-        cards: list[ModelCard],
+        catalog: Catalog,
         prices: list[Price],
         neighbours: Neighbours,
         client: type[LedgerClient],
         limits: ChatLimits,
         fetch: FetchLimits,
     ) -> None:
-        self._catalog = Catalog(cards)
+        self._catalog = catalog
         self._prices = {price.model: price for price in prices}
         self._neighbours = neighbours
         self._client = client

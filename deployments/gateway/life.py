@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from accounting.command import Outcome
 from accounting.failpoint import failpoint
 from accounting.key import Scope
-from accounting.price import Price, Work
+from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
 from deployments.gateway import answer
 from deployments.gateway.asgi import ClientLeft, Exchange
@@ -23,7 +23,6 @@ from deployments.gateway.errors import (
     GatewayError,
     InProgress,
     ModelNotAllowed,
-    ModelNotFound,
     Overloaded,
     PriceUnavailable,
     Unavailable,
@@ -31,6 +30,7 @@ from deployments.gateway.errors import (
 from deployments.gateway.keys import Keys
 from deployments.gateway.media import Media, Picture, check_decodes, decode_data_url
 from deployments.gateway.metrics import Metrics
+from deployments.gateway.models import deployed
 from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
 from deployments.gateway.route import Router
 from deployments.gateway.transcript import Transcript, retold
@@ -118,9 +118,7 @@ class ChatCompletions:
         key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
         raw = await exchange.body(self._limits.body_bytes_max)
         chat = parse(raw)
-        card = self._catalog.find(chat.request.model)
-        if card is None:
-            raise ModelNotFound
+        card = deployed(self._catalog, chat.request.model)
         if not key.may_use(card.served_name):
             raise ModelNotAllowed
         price = self._prices.get(card.served_name)
@@ -215,7 +213,7 @@ def check_against_card(chat: Chat, card: ModelCard) -> None:
 def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) -> Work:
     """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
     work = Work(
-        tuple(picture.vision_tokens for picture in pictures),
+        tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
         text_tokens=chat.text_bytes() + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
         output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
     )

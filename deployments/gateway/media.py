@@ -16,22 +16,16 @@ from typing import TypeVar
 import pybase64
 from PIL import Image, ImageOps
 
-from accounting.price import UNIT_VISION_TOKENS
-from catalog.card import ModelCard, Vision
-from catalog.vision_tokens import QWEN2_VL_TOKEN_PX, Resized, UnsupportedSize, resize
+from catalog.card import ModelCard
+from catalog.vision import Seen, UnsupportedSize, Vision
 from deployments.gateway.errors import BadImage, BadRequest
 from deployments.gateway.fetch import Fetcher
 from deployments.gateway.request import ChatRequest, Detail
+from deployments.pricing import seen_at
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 # What each format ends with, and how far from the end to look for it: some cameras append a few bytes.
 ENDINGS = {"PNG": (b"IEND", 64), "JPEG": (b"\xff\xd9", 1024)}
-# The most pixels for each `detail`; `high` is bounded by the card alone.
-DETAIL_PIXELS_MAX: dict[Detail, int | None] = {
-    "low": 512 * 512,
-    "auto": UNIT_VISION_TOKENS * QWEN2_VL_TOKEN_PX**2,
-    "high": None,
-}
 DATA_URL_START = "data:"
 DECODERS_MAX = 2
 
@@ -43,11 +37,12 @@ Image.MAX_IMAGE_PIXELS = None
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as the engine gets it."""
+    """An image as the engine gets it, and the work that it is there."""
 
     data_url: str
     sha256: str
     vision_tokens: int
+    encoder_patches: int = 0
 
 
 class Media:
@@ -78,14 +73,14 @@ class Media:
         header = measure(data, card, param)
         if _looks_cut(data, header.format):
             await self._decode(check_decodes, data, param)
-        resized, shrink = target(card.vision, header.width_px, header.height_px, detail, param)
+        seen, shrink = target(card.vision, header.width_px, header.height_px, detail, param)
         if shrink:
-            data = await self._decode(shrunk, data, resized, param)
+            data = await self._decode(shrunk, data, seen, param)
             header, data_url = replace(header, format="PNG"), ""
         if not data_url:
             data_url = f"data:{FORMATS[header.format]};base64,{pybase64.b64encode_as_string(data)}"
         digest = hashlib.sha256(data).hexdigest()
-        return Picture(data_url, digest, resized.vision_tokens)
+        return Picture(data_url, digest, seen.vision_tokens, seen.encoder_patches)
 
     async def _decode(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
@@ -146,22 +141,16 @@ def measure(data: bytes, card: ModelCard, param: str) -> Header:
     return header
 
 
-def target(vision: Vision, width_px: int, height_px: int, detail: Detail, param: str) -> tuple[Resized, bool]:
+def target(vision: Vision, width_px: int, height_px: int, detail: Detail, param: str) -> tuple[Seen, bool]:
     """What the engine will make of the image at this `detail`, and whether it must be shrunk for that beforehand.
 
     Raises `BadImage` for a shape that the model's processor refuses.
     """
     try:
-        by_itself = resize(vision, width_px, height_px)
-        pixels_max = DETAIL_PIXELS_MAX[detail]
-        if pixels_max is None or pixels_max >= vision.pixels_max:
-            return by_itself, False
-        at_detail = resize(vision.model_copy(update={"pixels_max": pixels_max}), width_px, height_px)
-        # The engine's processor sees it in that shape, and has the last word.
-        at_detail = resize(vision, at_detail.width_px, at_detail.height_px)
+        whole, seen = vision.see(width_px, height_px), seen_at(vision, width_px, height_px, detail)
     except UnsupportedSize as error:
         raise BadImage("invalid_image", f"'{param}': {error}.", param=param) from error
-    return at_detail, at_detail.vision_tokens < by_itself.vision_tokens
+    return seen, seen.vision_tokens < whole.vision_tokens
 
 
 def check_decodes(data: bytes, param: str) -> None:
@@ -173,7 +162,7 @@ def check_decodes(data: bytes, param: str) -> None:
         raise BadImage("image_parse_error", f"'{param}': the image is cut off or damaged.", param=param) from error
 
 
-def shrunk(data: bytes, resized: Resized, param: str) -> bytes:
+def shrunk(data: bytes, seen: Seen, param: str) -> bytes:
     """The image as a PNG of exactly the size that the model's processor would choose. Raises `BadImage`.
 
     Turned upright and laid on white, as the engines do with what they get.
@@ -184,7 +173,7 @@ def shrunk(data: bytes, resized: Resized, param: str) -> bytes:
         turned = upright.size != image.size
     white = Image.new("RGBA", upright.size, "white")
     rgb = Image.alpha_composite(white, upright).convert("RGB")
-    size = (resized.height_px, resized.width_px) if turned else (resized.width_px, resized.height_px)
+    size = (seen.height_px, seen.width_px) if turned else (seen.width_px, seen.height_px)
     out = io.BytesIO()
     rgb.resize(size, Image.Resampling.BICUBIC).save(out, "PNG", compress_level=1)
     return out.getvalue()

@@ -46,7 +46,7 @@ class ServeMetrics:
 
     def ended(self, bill: Bill) -> None:
         """See `Metrics.ended`."""
-        model, images = bill.price.model, len(bill.work.image_vision_tokens)
+        model, images = bill.price.model, len(bill.work.images)
         self._requests.inc(tags={"model": model, "outcome": str(bill.outcome)})
         if images:  # Ray refuses to count by 0
             self._images.inc(images, tags={"model": model})
@@ -60,8 +60,8 @@ class ServeMetrics:
         self._refusals.inc(tags={"status": str(status)})
 
 
-def exposition(snapshot: Snapshot) -> bytes:
-    """Fleet totals from the ledger, in Prometheus' text format. Pure."""
+def exposition(snapshot: Snapshot, mismatch_ratios: dict[str, float]) -> bytes:
+    """Fleet totals from the ledger, in Prometheus' text format; mismatch ratios are by model. Pure."""
     lines = []
     for name, field, scale, help_ in _FLEET_COUNTERS:
         lines += [f"# HELP {name} {help_}", f"# TYPE {name} counter"]
@@ -75,6 +75,12 @@ def exposition(snapshot: Snapshot) -> bytes:
         "# HELP vlmfleet_reserved_usd Dollars reserved by open holds.",
         "# TYPE vlmfleet_reserved_usd gauge",
         f"vlmfleet_reserved_usd {snapshot.reserved_nano / NANO_USD:.9g}",
+        "# HELP vlmfleet_witness_mismatch_ratio Tokens that only one of engine and ledger saw in the last hour.",
+        "# TYPE vlmfleet_witness_mismatch_ratio gauge",
+        *(
+            f'vlmfleet_witness_mismatch_ratio{{model="{model}"}} {ratio:.9g}'
+            for model, ratio in mismatch_ratios.items()
+        ),
     ]
     return ("\n".join(lines) + "\n").encode()
 

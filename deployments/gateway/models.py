@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from accounting.money import usd
-from catalog.card import CardPrice, ModelCard
+from catalog import Catalog, ModelCard
+from catalog.card import CardPrice, Shutdown
+from deployments.gateway.errors import ModelNotDeployed, ModelNotFound
+
+
+def deployed(catalog: Catalog, name: str) -> ModelCard:
+    """The card that answers to `name`. Raises `ModelNotFound`, or `ModelNotDeployed` for one that could be."""
+    card = catalog.find(name)
+    if card is None:
+        raise ModelNotDeployed if catalog.leaves_out(name) else ModelNotFound
+    return card
 
 
 def model_object(card: ModelCard) -> dict[str, Any]:
@@ -49,10 +59,18 @@ def model_object(card: ModelCard) -> dict[str, Any]:
             "text_bytes": card.limits.text_bytes_max,
         },
         "aliases": sorted(card.names - {card.served_name}),
-        "licence": card.licence.model_dump(exclude_none=True),
+        "licence": card.licence.model_dump(mode="json", exclude_defaults=True),
         "benchmarks": [benchmark.model_dump() for benchmark in card.benchmarks],
         "engine": f"{card.engine.name} {card.engine.version}",
+        **_end(card.shutdown),
     }
+
+
+def _end(shutdown: Shutdown | None) -> dict[str, Any]:
+    """For a model whose end is known."""
+    if shutdown is None:
+        return {}
+    return {"expiration_date": shutdown.date.isoformat(), "successor": shutdown.successor}
 
 
 def _basis(price: CardPrice) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_a_models_margin_is_its_revenue_less_all_rent():
 
 
 @given(MANY_LIVES, MANY_STAYS, TIMES, TIMES)
-@example([life(rate=A100)], [stay("a", 0, 7), stay("b", 0, 7), stay("c", 0, 7)], 0, END_MS)
+@example([life(rate=A100)], [stay("a", 0, 8), stay("b", 0, 8), stay("c", 0, 8)], 0, END_MS)  # 3,977 n$ among three
 def test_the_rent_is_conserved_to_the_nano_dollar(lives: list[Life], stays: list[Stay], one_ms: int, other_ms: int):
     """For any lives and stays: the parts are the rent, and what attempts used is share and waste."""
     from_ms, to_ms = sorted((one_ms, other_ms))

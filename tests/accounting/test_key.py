@@ -32,6 +32,14 @@ def test_keys_differ():
     assert record.id != other_record.id
 
 
+def test_one_ref_is_one_id():
+    """With a secret of its own each time."""
+    (key, record), (again, same), (_, other) = (mint("org", "project", "x", (), ref) for ref in ("r", "r", "s"))
+    assert re.fullmatch(r"key_[0-9A-Za-z]{12}", record.id)
+    assert record.id == same.id != other.id
+    assert key != again
+
+
 @pytest.mark.parametrize(
     ("expires_at_ms", "revoked_at_ms", "now_ms", "works"),
     [

@@ -949,6 +949,8 @@ def busy(store: Store, clock: Clock) -> Store:
         (UsageQuery(Width.DAY, 0, YEAR, project_ids=("other",)), [(0, (), 100)]),
         (UsageQuery(Width.DAY, 0, YEAR, user_ids=("ann", "")), [(0, (), 111)]),
         (UsageQuery(Width.DAY, 0, YEAR, key_ids=("key_9",)), []),
+        (UsageQuery(Width.DAY, 0, YEAR, org_ids=("org",)), [(0, (), 1_111)]),
+        (UsageQuery(Width.DAY, 0, YEAR, org_ids=("other",)), []),
     ],
 )
 def test_usage_is_by_time_group_and_filter(busy: Store, query: UsageQuery, expected: list[tuple[Any, ...]]):
@@ -1040,7 +1042,7 @@ def test_a_holds_record_is_one_row_of_usage(store: Store, clock: Clock):
             "model": "m",
             "tier": "default",
             "price_version": 1,
-            "units": '{"images": [1, 3], "output": 0}',
+            "units": '{"images":[1,3],"output":0}',
             "images": 2,
             "text_tokens": 64,
             "vision_tokens": 2_392,

@@ -13,7 +13,7 @@ import pybase64
 
 from accounting.command import AddKey, AddPrice, ChangeKey, Command, Grant, Hold, Result
 from accounting.key import KeyRecord, Scope, mint
-from accounting.price import Price, Work
+from accounting.price import ImageWork, Price, Work
 from accounting.sqlite import SqliteStore
 from accounting.store import Store
 from catalog import Catalog, ModelCard, load_catalog
@@ -52,7 +52,7 @@ HOLD = Hold(
     body_sha="sha",
     expires_in_ms=60_000,
 )
-WORK = Work((VISION_TOKENS,), text_tokens=300, output_tokens=600)
+WORK = Work((ImageWork(VISION_TOKENS),), text_tokens=300, output_tokens=600)
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 

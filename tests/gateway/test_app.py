@@ -62,6 +62,12 @@ async def test_models_are_listed_and_found_by_every_name(house: House):
         assert (await get(house, f"/v1/models/{name}")).json == listed
 
 
+async def test_a_key_sees_the_models_that_it_may_use(house: House):
+    """Those that it may not are as if not there."""
+    await house.change_key(models=("another-model",))
+    assert (await get(house, "/v1/models")).json["data"] == []
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "param"),
     [

@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, Sample
+from accounting.command import AddKey, Outcome, Post, Sample
 from accounting.key import Scope, mint
 from deployments.gateway.generation import SHARED_OUT_AFTER_MS, generation
+from tests.accounting.examples import HOLD, TRIED
 from tests.gateway.client import Client
 from tests.gateway.house import CARD, NOW_MS, House, question
 
-# At $3.60 an hour: 10^6 nano-dollars a millisecond.
+# At $3.60 an hour: 1,000 nano-dollars a millisecond.
 SAMPLE = Sample("replica-1", "e1", CARD.served_name, 0, "ready", rent_nano_per_hour=3_600_000_000)
 ATTEMPT = {
     "attempt": 1,
@@ -92,15 +93,17 @@ async def test_a_stranger_learns_nothing(house: House):
 
 
 async def test_gpu_cost_is_told_when_it_is_settled(house: House):
-    """Not before everything must have ended that ran beside it."""
-    answer = await house.ask(question())
-    await house.do(*(replace(SAMPLE, at_ms=NOW_MS + seconds * 1000) for seconds in (-10, 0, 10, 20)))
-    query = f"?id={answer.headers['x-vlm-request-id']}"
+    """Not before everything must have ended that ran beside it: 100 ms, of which half were another's."""
+    for request_id, from_ms, to_ms in (("a", 0, 100), ("b", 50, 150)):
+        record = replace(TRIED, replica_id="replica-1", slot_from_ms=NOW_MS + from_ms, slot_to_ms=NOW_MS + to_ms)
+        hold = replace(HOLD, request_id=request_id, model=CARD.served_name, amount_nano=9)
+        await house.do(hold, Post(request_id, 1, 9, Outcome.COMPLETE, record))
+    await house.do(*(replace(SAMPLE, at_ms=NOW_MS + ms) for ms in (-10_000, 0, 10_000)))
     house.clock.ms = NOW_MS + SHARED_OUT_AFTER_MS
-    assert (await get(house, query)).json["gpu_cost"] is None
+    assert (await get(house, "?id=a")).json["gpu_cost"] is None
     house.clock.ms += 10_000  # the window's end
-    shown = (await get(house, query)).json
-    assert (shown["gpu_cost"], shown["cost_details"]["gpu_nano"]) == (0.0, 0)  # the clock stood still while it ran
+    shown = (await get(house, "?id=a")).json
+    assert (shown["gpu_cost"], shown["cost_details"]["gpu_nano"]) == (0.000075, 75_000)  # 50 ms + 50 ms / 2
 
 
 async def test_a_replica_that_nobody_saw_has_no_cost(house: House):

@@ -107,7 +107,8 @@ CREATE TABLE entry (
   at_ms BIGINT NOT NULL,
   UNIQUE (kind, ref, account_id)
 );
-CREATE FUNCTION next_entry() RETURNS bigint LANGUAGE sql AS 'SELECT coalesce(max(seq), 0) + 1 FROM entry';
+CREATE FUNCTION next_entry() RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN RETURN (SELECT coalesce(max(seq), 0) + 1 FROM entry); END $$;
 ALTER TABLE entry ALTER COLUMN seq SET DEFAULT next_entry();
 CREATE TRIGGER entry_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON entry EXECUTE FUNCTION refuse('append-only');
 

@@ -10,7 +10,7 @@ from tests.gateway.admin.operator import call, done, told
 from tests.gateway.house import NOW_MS, House, question
 
 HOUR_MS = 3_600_000
-# A replica at $3.60 an hour: 10^6 nano-dollars a millisecond.
+# A replica at $3.60 an hour: 1,000 nano-dollars a millisecond.
 SAMPLE = Sample("replica-1", "e1", "demo-qwen2-vl", 0, "loading", rent_nano_per_hour=3_600_000_000)
 
 

@@ -1,0 +1,72 @@
+"""What an answer looks like: vLLM's shapes of OpenAI's. Pure."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from lmdeploy.serve.core.exceptions import ErrorCode, RequestError
+
+DONE = "data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text of an answer, and the tokens computed until then. `finish` is None for all pieces but the last."""
+
+    text: str
+    output_tokens: int
+    finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is the same in all parts of an answer."""
+
+    id: str
+    model: str
+    prompt_tokens: int
+    image_tokens: int
+
+    def whole(self, text: str, last: Piece) -> dict[str, Any]:
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": last.finish}
+        return self._envelope("chat.completion", [choice]) | {"usage": self.usage(last.output_tokens)}
+
+    def chunk(self, delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self._envelope("chat.completion.chunk", [choice])
+
+    def usage_chunk(self, output_tokens: int) -> dict[str, Any]:
+        return self._envelope("chat.completion.chunk", []) | {"usage": self.usage(output_tokens)}
+
+    def usage(self, output_tokens: int) -> dict[str, Any]:
+        """`prompt_tokens` includes those of images."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": output_tokens,
+            "total_tokens": self.prompt_tokens + output_tokens,
+            "prompt_tokens_details": {"multimodal_tokens": {"image": self.image_tokens}},
+        }
+
+    def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model, "choices": choices}
+
+
+def event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data)}\n\n"
+
+
+def failure(status: int, message: str) -> dict[str, Any]:
+    kind = "BadRequestError" if status < 500 else "InternalServerError"
+    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+
+
+def message_of(error: RequestError, context_tokens: int) -> str:
+    """In vLLM's words where a gateway acts upon them."""
+    match error.code:
+        case ErrorCode.CONTEXT_LENGTH_EXCEEDED:
+            return f"The model's maximum context length is {context_tokens} tokens: prompt and answer exceed it."
+        case ErrorCode.PREPROCESS_FAILED:
+            return "Failed to load image, or a text holds the model's own marker of an image."
+    return str(error.message)

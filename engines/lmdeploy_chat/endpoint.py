@@ -1,0 +1,100 @@
+"""The endpoint over HTTP: whole answers and streams, both of which end when their caller leaves."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from lmdeploy.serve.core.exceptions import RequestError
+from lmdeploy.serve.utils.streaming_response import ManagedStreamingResponse
+from pydantic import ValidationError
+
+from lmdeploy_chat.answered import DONE, Answer, Piece, event, failure, message_of
+from lmdeploy_chat.asked import Asked, StreamOptions, read
+from lmdeploy_chat.run import Run, start
+
+# For nobody: the caller has left.
+NO_ANSWER = Response(status_code=499)
+
+
+def register(router: APIRouter, server: Any) -> None:
+    """Called by LMDeploy with its router and its `ServerContext`."""
+
+    @router.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        try:
+            asked = read(await request.body())
+            run = await start(server, asked)
+        except (ValueError, RequestError) as error:
+            return _refusal(error, server)
+        if await request.is_disconnected():  # reading images takes its time
+            await run.close()
+            return NO_ANSWER
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        answer = Answer(f"chatcmpl-{request_id}", asked.model, run.prompt_tokens, run.image_tokens)
+        return _stream(run, answer, asked, server) if asked.stream else await _whole(run, answer, request, server)
+
+
+async def _whole(run: Run, answer: Answer, request: Request, server: Any) -> Response:
+    collecting = asyncio.create_task(_collected(run))
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not collecting.done():
+            return NO_ANSWER
+        text, last = collecting.result()
+        return JSONResponse(answer.whole(text, last))
+    except RequestError as error:
+        return _refusal(error, server)
+    finally:
+        for task in (collecting, leaving):
+            task.cancel()
+        await asyncio.gather(collecting, leaving, return_exceptions=True)
+        await run.close()
+
+
+async def _collected(run: Run) -> tuple[str, Piece]:
+    """All of the text, and the last piece."""
+    texts = []
+    async for piece in run.pieces():
+        texts.append(piece.text)
+    return "".join(texts), piece
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _stream(run: Run, answer: Answer, asked: Asked, server: Any) -> Response:
+    events = _events(run, answer, asked.stream_options, server)
+    return ManagedStreamingResponse(events, cleanup_callbacks=[run.close], media_type="text/event-stream")
+
+
+async def _events(run: Run, answer: Answer, options: StreamOptions, server: Any) -> AsyncIterator[str]:
+    def told(chunk: dict[str, Any], output_tokens: int) -> str:
+        return event(chunk | {"usage": answer.usage(output_tokens)} if options.continuous_usage_stats else chunk)
+
+    try:
+        yield told(answer.chunk({"role": "assistant", "content": ""}), 0)
+        async for piece in run.pieces():
+            yield told(answer.chunk({"content": piece.text}, piece.finish), piece.output_tokens)
+        if options.include_usage:
+            yield event(answer.usage_chunk(piece.output_tokens))
+    except RequestError as error:
+        yield event(failure(error.status_code, message_of(error, server.async_engine.session_len)))
+    yield DONE
+
+
+def _refusal(error: ValueError | RequestError, server: Any) -> Response:
+    """The error's own words name the field at fault; they repeat nothing of the request."""
+    if isinstance(error, RequestError):
+        status, message = int(error.status_code), message_of(error, server.async_engine.session_len)
+    elif isinstance(error, ValidationError):
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        status, message = 400, "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    else:
+        status, message = 400, "The body is not JSON."
+    return JSONResponse(failure(status, message), status_code=status)
