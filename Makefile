@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := .venvs
 
-.PHONY: help install engine-vllm run up down test unit lint format type check demo-train demo-eval bench bench-store \
+.PHONY: help install engine-vllm engine-lmdeploy run up down test unit lint format type check demo-train demo-eval bench bench-store \
   bench-usage torture clean
 
 help:           ## this list
@@ -18,6 +18,9 @@ install: .venv/made  ## the base environment (no torch)
 
 engine-vllm:    ## the vLLM environment: the GPU build where there is a GPU, else the CPU build
 	@$(PYTHON) environments/engine.py vllm $(ENGINES)
+
+engine-lmdeploy:  ## the LMDeploy environment, in the same way
+	@$(PYTHON) environments/engine.py lmdeploy $(ENGINES)
 
 run: install engine-vllm  ## start everything here, in the foreground; Ctrl-C stops all of it
 	@$(BIN)/vlmfleet run
@@ -43,7 +46,7 @@ type: install
 	$(BIN)/mypy
 
 unit: install   ## tests without an engine
-	$(BIN)/pytest --ignore=tests/e2e
+	$(BIN)/pytest --ignore=tests/e2e -m 'not engine'
 
 test: install engine-vllm check  ## everything, the real engine included; says how long it took
 	$(BIN)/pytest --durations=5

@@ -216,7 +216,7 @@ class AddKey:
 
 @dataclass(frozen=True, slots=True)
 class ChangeKey:
-    """Replace name, scopes, models, limits, expiry and revocation of a key. Answers CHANGED or NO_SUCH_KEY."""
+    """Replace name, scopes, models, limits and expiry of a key, or revoke it, for good. Answers CHANGED or NO_SUCH_KEY."""
 
     record: KeyRecord
     by: str = "operator"

@@ -298,7 +298,7 @@ class MemoryStore:
         held = self._holds.get(command.request_id)
         if held is None or held.state != "open" or held.attempt != command.attempt:
             return self._too_late(command)
-        if not 0 <= command.charged_nano <= AMOUNT_MAX:
+        if not 0 <= command.charged_nano <= AMOUNT_MAX or not _fits(command.record):
             return Reply(Result.INVALID)
         if command.charged_nano > held.hold.amount_nano:
             return Reply(Result.ABOVE_THE_HOLD)
@@ -314,6 +314,8 @@ class MemoryStore:
         held = self._holds.get(command.request_id)
         if held is None or held.state != "open" or held.attempt != command.attempt:
             return self._too_late(command)
+        if not _fits(command.record):
+            return Reply(Result.INVALID)
         held.close("void", command.outcome, self._now_ms())
         held.record = held.attempts[command.attempt] = command.record
         self._alert(held.accounts)
@@ -417,8 +419,10 @@ class MemoryStore:
         known = self._keys.get(command.record.id)
         if known is None:
             return Reply(Result.NO_SUCH_KEY)
-        changing = ("name", "scopes", "models", "limits", "expires_at_ms", "revoked_at_ms")
+        changing = ("name", "scopes", "models", "limits", "expires_at_ms")
         changed = replace(known, **{name: getattr(command.record, name) for name in changing})
+        if known.revoked_at_ms is None:
+            changed = replace(changed, revoked_at_ms=command.record.revoked_at_ms)
         if changed != known:
             self._keys[known.id] = changed
             self._note(command.by, "change_key", _public(command.record))
@@ -642,6 +646,11 @@ class MemoryStore:
 def _content(hold: Hold) -> tuple[object, ...]:
     """What makes two holds the same request."""
     return hold.key_id, hold.model, hold.price_version, hold.amount_nano, hold.body_sha
+
+
+def _fits(record: Attempt) -> bool:
+    """Counts have 64 bits."""
+    return all(value <= AMOUNT_MAX for value in asdict(record).values() if isinstance(value, int))
 
 
 def _share(hold: Hold, name: str) -> int:

@@ -26,6 +26,8 @@ Connection = psycopg.Connection[Row]
 # The turn of a writer: "ledger" in ASCII.
 TURN = 0x6C6564676572
 CONNECT_TIMEOUT_S = 5
+# What the schema forbids, or a column cannot hold.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError)
 # On by default, and worth nothing when off. The server is asked what it really does.
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 # A writer that is stuck loses its turn, and one that waits for it gives up; both in milliseconds.
@@ -37,7 +39,10 @@ SESSION = {
 
 
 class PostgresStore(SqlStore):
-    """`url` is any that libpq takes. The store's clock is the database's, unless a test brings one: `now_ms`."""
+    """`url` is any that libpq takes. The store's clock is the database's, unless a test brings one: `now_ms`.
+
+    A connection that is lost during COMMIT leaves open whether the transaction has happened: commands are safe to send again.
+    """
 
     def __init__(self, url: str, now_ms: Callable[[], int] | None = None) -> None:
         self._url = url
@@ -154,20 +159,36 @@ class PostgresDatabase:
         return self._answered(statement, parameters).fetchall()
 
     def many(self, statement: str, parameters: Iterable[tuple[object, ...]]) -> None:
-        with _refusals():
+        with self._refusals():
             for row in parameters:
                 self._connection.execute(_translate(statement), row)
             self._pipeline.sync()
 
     def later(self, statement: str, *parameters: object) -> None:
-        with _refusals():
+        with self._refusals():
             self._connection.execute(_translate(statement), parameters)
 
     def _answered(self, statement: str, parameters: tuple[object, ...]) -> psycopg.Cursor[Row]:
-        with _refusals():
+        with self._refusals():
             cursor = self._connection.execute(_translate(statement), parameters)
             self._pipeline.sync()
             return cursor
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (*REFUSALS, UnicodeEncodeError) as error:
+            self._drain()
+            raise Refused(_rule(error)) from error
+
+    def _drain(self) -> None:
+        """What is behind a refused statement in the pipeline is refused with it."""
+        drained = False
+        while not drained:
+            with suppress(*REFUSALS, errors.PipelineAborted):
+                self._pipeline.sync()
+                drained = True
 
 
 def _connect(url: str) -> Connection:
@@ -200,24 +221,16 @@ def _translate(statement: str) -> bytes:
     return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.DataError, UnicodeEncodeError) as error:
-        raise Refused("range") from error
-    except psycopg.IntegrityError as error:
-        raise Refused(_rule(error)) from error
-
-
-def _rule(error: psycopg.IntegrityError) -> str:
+def _rule(error: Exception) -> str:
     """Which rule refused a statement: the schema's checks have names."""
     match error:
         case errors.UniqueViolation():
             return "unique"
         case errors.ForeignKeyViolation():
             return "reference"
-    return error.diag.constraint_name or str(error)
+        case psycopg.IntegrityError():
+            return error.diag.constraint_name or str(error)
+    return "range"
 
 
 def _name(url: str) -> str:

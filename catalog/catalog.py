@@ -45,7 +45,8 @@ class Catalog:
         for name in names:
             card = self.find(name)
             if card is None:
-                raise CardError(f"no card is named {name!r}; there are: {', '.join(sorted(self._by_name))}")
+                there_are = ", ".join(sorted(card.served_name for card in self.cards))
+                raise CardError(f"no card is named {name!r}; there are: {there_are}")
             picked.append(card)
         return Catalog(picked, self._by_name.keys() - {name for card in picked for name in card.names})
 

@@ -58,3 +58,31 @@ def test_a_cards_price_is_stored_whole():
     price = apps.price_of(card)
     assert (price.model, price.version, price.unit_nano, price.batch_unit_nano) == ("demo-qwen2-vl", 1, 10_000, 5_000)
     assert "development key" in price.basis
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ("qwen2.5-vl-3b-instruct", "does not allow a paid hosted API"),
+        ("moondream2", "no launcher here starts that engine .*make engine-transformers"),
+    ],
+)
+def test_a_model_that_cannot_be_served_is_refused_before_anything_is_taken(model: str, fault: str):
+    """When the application is built, so that Serve's status says why."""
+    with pytest.raises(CardError, match=fault):
+        apps.engine(apps.EngineSettings(model=model))
+
+
+def test_too_little_memory_is_refused_when_the_application_is_built(tmp_path: Path):
+    """By arithmetic, before a GPU is taken."""
+    card = yaml.safe_load((apps.CHECKOUT / "catalog/cards/llava-1.5-13b-hf.yaml").read_text())
+    card["accelerators"]["kind"] = "L4"
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(card))
+    with pytest.raises(CardError, match="It fits 2 x L4"):
+        apps.engine(apps.EngineSettings(model="llava-1.5-13b", cards=tmp_path))
+
+
+def test_an_operator_may_accept_a_licence():
+    """`licence_accepted` is a list, also as `serve run` hands it over."""
+    settings = apps.EngineSettings(model="qwen2.5-vl-3b-instruct", licence_accepted="qwen2.5-vl-3b-instruct")
+    assert apps.engine(settings)

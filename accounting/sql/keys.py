@@ -30,15 +30,14 @@ def add_key(db: Database, command: AddKey) -> Reply:
 def change_key(db: Database, command: ChangeKey) -> Reply:
     """See `ChangeKey`."""
     record = command.record
-    wanted = (
-        record.name, json.dumps(record.scopes), json.dumps(record.models), json.dumps(record.limits.given()),
-        record.expires_at_ms, record.revoked_at_ms,
-    )  # fmt: skip
-    known = db.one(
-        "SELECT name, scopes, models, limits, expires_at_ms, revoked_at_ms FROM api_key WHERE id = ?", record.id
-    )
+    known = db.one("SELECT name, scopes, models, limits, expires_at_ms, revoked_at_ms FROM api_key WHERE id = ?", record.id)
     if known is None:
         return Reply(Result.NO_SUCH_KEY)
+    revoked_at_ms = known[-1]
+    wanted = (
+        record.name, json.dumps(record.scopes), json.dumps(record.models), json.dumps(record.limits.given()),
+        record.expires_at_ms, record.revoked_at_ms if revoked_at_ms is None else revoked_at_ms,
+    )  # fmt: skip
     if known == wanted:
         return Reply(Result.CHANGED)
     db.change(

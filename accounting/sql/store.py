@@ -29,6 +29,8 @@ from accounting.key import KeyRecord
 from accounting.price import Price
 from accounting.sql import books, holds, keys, questions, verify
 from accounting.sql.database import Database, Refused, Undo
+from accounting.sql.rates import forget_minutes
+from accounting.sql.repeats import forget_responses
 from accounting.sql.restore import restore
 from accounting.store import Account, Balance, Entry, Fault, Snapshot
 from accounting.usage import Bucket, UsageQuery
@@ -77,7 +79,8 @@ class SqlStore(ABC):
     def sweep(self) -> int:
         """See `Store.sweep`. Raises `StoreError`."""
         with self._transaction() as db:
-            holds.forget(db)
+            forget_minutes(db)
+            forget_responses(db)
             voided = holds.expire(db)
             failpoint("sweeper.middle")
             return voided

@@ -31,7 +31,7 @@ class InternVl2(VisionFamily):
 
     def within(self, vision_tokens_max: int) -> Self:
         tiles_max = max(1, vision_tokens_max // TILE_TOKENS - 1)
-        return self.model_copy(update={"tiles_max": min(self.tiles_max, tiles_max)})
+        return self if tiles_max >= self.tiles_max else self.model_copy(update={"tiles_max": tiles_max})
 
     @property
     def vision_tokens_max(self) -> int:

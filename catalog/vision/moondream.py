@@ -36,7 +36,7 @@ class Moondream(VisionFamily):
 
     @property
     def encoder_patches_max(self) -> int:
-        """Its own code goes beyond its 12 crops for a strip of more than about 10 : 1."""
+        """Its own code goes beyond its 12 crops for a strip of more than about 12 : 1."""
         return CROP_PATCHES * (CROPS_MAX + 1)
 
 

@@ -44,7 +44,8 @@ class Qwen2Vl(VisionFamily):
         return Seen(width, height, tokens, PATCHES_PER_TOKEN * tokens)
 
     def within(self, vision_tokens_max: int) -> Self:
-        return self.model_copy(update={"pixels_max": min(self.pixels_max, vision_tokens_max * TOKEN_PX**2)})
+        pixels_max = vision_tokens_max * TOKEN_PX**2
+        return self if pixels_max >= self.pixels_max else self.model_copy(update={"pixels_max": pixels_max})
 
     @property
     def vision_tokens_max(self) -> int:

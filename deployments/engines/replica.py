@@ -11,6 +11,7 @@ from ray import serve
 from catalog.card import ModelCard
 from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
+from deployments.engines.lmdeploy import lmdeploy
 from deployments.engines.server import EngineServer
 from deployments.engines.vllm import vllm
 from deployments.engines.weights import locate
@@ -20,7 +21,7 @@ from deployments.ledger.locate import Ledger, writer_address
 from deployments.port import free_port
 
 HOLDER_CHECK_EVERY_S = 30.0
-LAUNCHERS: dict[str, Launcher] = {"vllm": vllm}
+LAUNCHERS: dict[str, Launcher] = {"vllm": vllm, "lmdeploy": lmdeploy}
 
 
 class Engine:
@@ -43,7 +44,7 @@ class Engine:
         self._stopped = False
         launch = LAUNCHERS[card.engine.name](card, environment, place)
         self._server = EngineServer(launch, self._metadata["url"], changed=self._witness.look_soon)
-        self._witness.watch(self._server)
+        self._witness.watch(self._server, place.token)
         await self._server.start()
         self._supervisor = asyncio.create_task(self._server.supervise(lambda: self._stopped))
 

@@ -161,5 +161,5 @@ def _inherited() -> dict[str, str]:
 
     Ray sets OMP_NUM_THREADS in its actors; an engine knows better, or its card says.
     """
-    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS", "RAY_", "VLLM_")
+    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS", "RAY_", "VLLM_", "LMDEPLOY_")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

@@ -6,19 +6,17 @@ from typing import Any
 from catalog import CardError, ModelCard
 from catalog.vision import InternVl2, Qwen2Vl, SmolVlm2
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Launch, Place
+from deployments.engines.launch import NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
 
 # The `vllm serve` command of the CPU build asks for the metadata of a distribution named `vllm`, and fails.
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-# An empty list would mean no restriction; this domain can never exist (RFC 2606).
-NO_MEDIA_DOMAIN = "media.invalid"
 CPU_KV_CACHE_GIB = 1
 
 
 def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
     """See `Launcher`. The token travels in the environment: command lines can be read by every user of the machine."""
     # The card's options come first: they cannot undo what follows, the media lock least of all.
-    flags: dict[str, str | int | float | bool] = card.engine.options | {
+    flags: Flags = card.engine.options | {
         "model": str(place.weights),
         "served-model-name": card.served_name,
         "host": place.host,
@@ -48,7 +46,7 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_KV_CACHE_GIB)
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
-    return Launch((str(environment.python), "-m", SERVER_MODULE, *_arguments(flags)), variables)
+    return Launch((str(environment.python), "-m", SERVER_MODULE, *arguments(flags)), variables)
 
 
 def _processor(card: ModelCard) -> dict[str, str]:
@@ -66,16 +64,6 @@ def _processor(card: ModelCard) -> dict[str, str]:
         case _:
             return {}
     return {"mm-processor-kwargs": _json(settings)}
-
-
-def _arguments(flags: dict[str, str | int | float | bool]) -> list[str]:
-    arguments = []
-    for name, value in flags.items():
-        if value is True:
-            arguments.append(f"--{name}")
-        elif value is not False:
-            arguments += [f"--{name}", str(value)]
-    return arguments
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -19,10 +19,17 @@ from deployments.engines.server import EngineServer
 from deployments.ledger.client import LedgerClient
 
 SAMPLES_WAITING_MAX = 500
-# What vLLM calls them; of an engine that has several cores each is a sum.
-IN_FLIGHT = ("vllm:num_requests_running", "vllm:num_requests_waiting")
-PROMPT_TOKENS = ("vllm:prompt_tokens_total",)
-OUTPUT_TOKENS = ("vllm:generation_tokens_total",)
+# What the engines call them; of an engine that has several cores each is a sum. LMDeploy tells what is in flight as it
+# was up to ten seconds ago.
+IN_FLIGHT = (
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "lmdeploy:num_requests_running",
+    "lmdeploy:num_requests_waiting",
+    "lmdeploy:num_api_requests_waiting",
+)
+PROMPT_TOKENS = ("vllm:prompt_tokens_total", "lmdeploy:prompt_tokens_total")
+OUTPUT_TOKENS = ("vllm:generation_tokens_total", "lmdeploy:generation_tokens_total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Witness:
         self._now_ms = now_ms
         self._rhythm = rhythm
         self._engine: EngineServer | None = None
+        self._token = ""
         self._due = asyncio.Event()
         self._held = 0
         self._held_max = 0  # since the last sample
@@ -81,9 +89,10 @@ class Witness:
         self._ledger.start()
         self._tasks = [asyncio.create_task(self._look_regularly()), asyncio.create_task(self._send())]
 
-    def watch(self, engine: EngineServer) -> None:
-        """Read this one's counters from now on."""
+    def watch(self, engine: EngineServer, token: str = "") -> None:
+        """Read this one's counters from now on; `token` opens it."""
         self._engine = engine
+        self._token = token
 
     def look_soon(self) -> None:
         """Take a sample now, not only when it is time."""
@@ -106,7 +115,7 @@ class Witness:
             self._keep("loading", UNREAD)
             return
         epoch = engine.epoch
-        counters = await read_counters(engine.url, self._rhythm.read_s)
+        counters = await read_counters(engine.url, self._rhythm.read_s, self._token)
         # A server that died meanwhile may have said half of it.
         if engine.ready and engine.epoch == epoch:
             self._keep("ready", counters)
@@ -162,12 +171,13 @@ class Witness:
             await self._ledger.submit(await self._waiting.get())
 
 
-async def read_counters(url: str, timeout_s: float) -> Counters:
+async def read_counters(url: str, timeout_s: float, token: str = "") -> Counters:
     """From the engine server's `/metrics`; what it does not count, or cannot say now, is None."""
+    headers = {"authorization": f"Bearer {token}"}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session,
-            session.get(f"{url}/metrics") as response,
+            session.get(f"{url}/metrics", headers=headers) as response,
         ):
             return counters_of(await response.text()) if response.status == 200 else UNREAD
     except (aiohttp.ClientError, TimeoutError, ValueError, OverflowError):

@@ -10,7 +10,7 @@ LMDeploy's own endpoint differs, to its callers' harm:
 | a whole answer goes on when its caller has left, until its next token, however long it waits for that | ends at once |
 | a parameter that it does not know is ignored | refused by name |
 | silence means temperature 0.8 and top_k 50 | silence means temperature 1 and no top_k |
-| `image_url` may ask for any number of tiles (`detail`, `max_dynamic_patch`) | at most `LMDEPLOY_TILES_MAX` |
+| an image says how many tiles or pixels it takes (`detail`, `max_dynamic_patch`, `max_pixels`) | the model's card says so, in `LMDEPLOY_IMAGE` |
 | system and assistant messages in parts are an error beside an image | their texts, joined by newlines |
 | errors are flat | in `error` |
 
@@ -23,13 +23,13 @@ LMDeploy's own endpoint differs, to its callers' harm:
 | `endpoint` | HTTP |
 """
 
-from lmdeploy.serve.openai import chat_completions
 from lmdeploy_pinned import refuse_other_versions
-
-from lmdeploy_chat.endpoint import register
 
 
 def install() -> None:
     """Take the place of LMDeploy's own endpoint in every server that this process makes from now on."""
     refuse_other_versions()
+    from lmdeploy.serve.openai import chat_completions
+    from lmdeploy_chat.endpoint import register
+
     chat_completions.register = register

@@ -12,10 +12,11 @@ DONE = "data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text of an answer, and the tokens computed until then. `finish` is None for all pieces but the last."""
+    """Some text of an answer, and what was counted until then. `finish` is None for all pieces but the last."""
 
     text: str
-    output_tokens: int
+    output_tokens: int = 0
+    cached_tokens: int = 0
     finish: str | None = None
 
 
@@ -31,23 +32,30 @@ class Answer:
     def whole(self, text: str, last: Piece) -> dict[str, Any]:
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": last.finish}
-        return self._envelope("chat.completion", [choice]) | {"usage": self.usage(last.output_tokens)}
+        return self._envelope("chat.completion", [choice]) | {"usage": self.usage(last)}
 
-    def chunk(self, delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return self._envelope("chat.completion.chunk", [choice])
+    def first_chunk(self) -> dict[str, Any]:
+        return self._chunk({"role": "assistant", "content": ""}, None)
 
-    def usage_chunk(self, output_tokens: int) -> dict[str, Any]:
-        return self._envelope("chat.completion.chunk", []) | {"usage": self.usage(output_tokens)}
+    def chunk(self, piece: Piece) -> dict[str, Any]:
+        return self._chunk({"content": piece.text}, piece.finish)
 
-    def usage(self, output_tokens: int) -> dict[str, Any]:
+    def usage_chunk(self, last: Piece) -> dict[str, Any]:
+        return self._envelope("chat.completion.chunk", []) | {"usage": self.usage(last)}
+
+    def usage(self, piece: Piece) -> dict[str, Any]:
         """`prompt_tokens` includes those of images."""
+        images = {"image": self.image_tokens}
         return {
             "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": output_tokens,
-            "total_tokens": self.prompt_tokens + output_tokens,
-            "prompt_tokens_details": {"multimodal_tokens": {"image": self.image_tokens}},
+            "completion_tokens": piece.output_tokens,
+            "total_tokens": self.prompt_tokens + piece.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": piece.cached_tokens, "multimodal_tokens": images},
         }
+
+    def _chunk(self, delta: dict[str, str], finish: str | None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self._envelope("chat.completion.chunk", [choice])
 
     def _envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": int(time.time()), "model": self.model, "choices": choices}

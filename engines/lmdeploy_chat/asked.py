@@ -75,7 +75,7 @@ def sampling(asked: Asked) -> GenerationConfig:
 
 
 def messages(asked: Asked) -> list[dict[str, Any]]:
-    """As LMDeploy's templates take them: parts only of users, with no more tiles than the model's card allows."""
+    """As LMDeploy's templates take them: parts only of users, every image under the card's settings."""
     return [
         message | {"content": _users(content) if message.get("role") == "user" else _joined(content)}
         if isinstance(content := message.get("content"), list)
@@ -85,15 +85,12 @@ def messages(asked: Asked) -> list[dict[str, Any]]:
 
 
 def _users(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [part | {"image_url": _bounded(part["image_url"])} if "image_url" in part else part for part in parts]
-
-
-def _bounded(image: dict[str, Any]) -> dict[str, Any]:
-    """An image whose tiles are bounded. `detail` would be another bound, so it is left out."""
-    tiles_max = int(os.environ["LMDEPLOY_TILES_MAX"])
-    asked = image.get("max_dynamic_patch")
-    tiles = min(asked, tiles_max) if isinstance(asked, int) and asked > 0 else tiles_max
-    return {"url": image["url"], "max_dynamic_patch": tiles}
+    """What else an image says of itself, its tiles or pixels, would undo the card's settings, so it is left out."""
+    settings = json.loads(os.environ["LMDEPLOY_IMAGE"])
+    return [
+        part | {"image_url": {"url": part["image_url"]["url"]} | settings} if "image_url" in part else part
+        for part in parts
+    ]
 
 
 def _joined(parts: list[dict[str, Any]]) -> str:

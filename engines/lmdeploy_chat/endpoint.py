@@ -74,15 +74,15 @@ def _stream(run: Run, answer: Answer, asked: Asked, server: Any) -> Response:
 
 
 async def _events(run: Run, answer: Answer, options: StreamOptions, server: Any) -> AsyncIterator[str]:
-    def told(chunk: dict[str, Any], output_tokens: int) -> str:
-        return event(chunk | {"usage": answer.usage(output_tokens)} if options.continuous_usage_stats else chunk)
+    def told(chunk: dict[str, Any], piece: Piece) -> str:
+        return event(chunk | {"usage": answer.usage(piece)} if options.continuous_usage_stats else chunk)
 
     try:
-        yield told(answer.chunk({"role": "assistant", "content": ""}), 0)
+        yield told(answer.first_chunk(), Piece(""))
         async for piece in run.pieces():
-            yield told(answer.chunk({"content": piece.text}, piece.finish), piece.output_tokens)
+            yield told(answer.chunk(piece), piece)
         if options.include_usage:
-            yield event(answer.usage_chunk(piece.output_tokens))
+            yield event(answer.usage_chunk(piece))
     except RequestError as error:
         yield event(failure(error.status_code, message_of(error, server.async_engine.session_len)))
     yield DONE

@@ -38,18 +38,18 @@ class Run:
         """The last has a `finish`, and is always there. Raises `RequestError`."""
         stop_text = StopText(self.stops)
         async for out in self.outputs:
+            text, finish = stop_text.read(out.response), out.finish_reason
+            if finish not in (None, "stop", "length"):
+                break
+            if stop_text.found:
+                finish = "stop"
+            elif finish:
+                text += stop_text.rest()
             # The token that ended the answer was computed, too; LMDeploy leaves it out.
             output_tokens = out.generate_token_len + (out.finish_reason == "stop")
-            text = stop_text.read(out.response)
-            if stop_text.found:
-                yield Piece(text, output_tokens, "stop")
+            yield Piece(text, output_tokens, out.cached_tokens, finish)
+            if finish:
                 return
-            if out.finish_reason in ("stop", "length"):
-                yield Piece(text + stop_text.rest(), output_tokens, out.finish_reason)
-                return
-            if out.finish_reason:
-                break
-            yield Piece(text, output_tokens)
         raise RequestError(ErrorCode.INTERNAL_ERROR)
 
     async def close(self) -> None:

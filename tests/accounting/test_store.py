@@ -201,6 +201,20 @@ def test_a_charge_that_is_none_is_refused(store: Store, charged_nano: int):
     assert everything(store) == before
 
 
+@pytest.mark.parametrize("end", [POST, VOID])
+def test_an_end_that_cannot_be_recorded_is_none(store: Store, end: Post | Void):
+    """Its hold stays open, and its neighbours are not harmed."""
+    beyond = replace(end, record=replace(TRIED, text_tokens=2**63))
+    assert results(store, HOLD, beyond, replace(HOLD, request_id="r2")) == [
+        Result.CREATED,
+        Result.INVALID,
+        Result.CREATED,
+    ]
+    assert balance(store, "credit:org") == (-CREDIT_NANO, 8_000)
+    assert results(store, end) == [Result.POSTED if end is POST else Result.VOIDED]
+    assert store.verify() == []
+
+
 def test_a_void_releases_everything(store: Store):
     """Nothing is charged, and what was tried is recorded all the same."""
     assert store.apply([HOLD, VOID]) == [Reply(Result.CREATED, "r1"), Reply(Result.VOIDED, "r1")]
@@ -814,6 +828,13 @@ def test_a_key_is_changed_but_stays_who_it_is(store: Store):
     ]
     stays = {"sha256": KEY.sha256, "org_id": "org", "project_id": "project", "created_at_ms": 1_000}
     assert store.keys() == [replace(wanted, **stays)]
+
+
+def test_a_revocation_is_for_good(store: Store):
+    """A change that was begun before it does not undo it."""
+    results(store, AddKey(KEY), ChangeKey(replace(KEY, revoked_at_ms=5)), ChangeKey(replace(KEY, name="desktop")))
+    (kept,) = store.keys()
+    assert (kept.name, kept.revoked_at_ms) == ("desktop", 5)
 
 
 SUCCESSOR = replace(KEY, id="key_2", sha256="2" * 64, root_id="key_1")

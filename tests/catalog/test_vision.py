@@ -13,9 +13,7 @@ from catalog.vision import InternVl2, Moondream, NoVideo, Qwen2Vl, Seen, SmolVlm
 # Sizes of note, and random ones as the engines' own code sees them (`engine_vectors.py`).
 HERE = Path(__file__).parent
 GROUPS = [
-    group
-    for file in ("design_vectors.json", "engine_vectors.json")
-    for group in json.loads((HERE / file).read_text())
+    group for file in ("design_vectors.json", "engine_vectors.json") for group in json.loads((HERE / file).read_text())
 ]
 CARDS = list(load_catalog())
 QWEN = Qwen2Vl(family="qwen2_vl", pixels_min=3_136, pixels_max=1_003_520)

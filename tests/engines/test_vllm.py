@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from catalog import ModelCard, load_catalog
+from catalog import CardError, ModelCard, load_catalog
 from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import Launch, Place
 from deployments.engines.vllm import vllm
 
-DEMO = load_catalog().find("demo-qwen2-vl")
+CATALOG = load_catalog()
+DEMO = CATALOG.find("demo-qwen2-vl")
 CPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "cpu")
 GPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "gpu")
 PLACE = Place("127.0.0.2", 4321, "engine-token", Path("/checkout/demo/qwen2-vl"))
@@ -113,3 +114,32 @@ def test_a_cards_options_are_added_and_cannot_undo_ours():
     assert (found["enforce-eager"], found["dtype"]) == (TRUE, "bfloat16")
     assert found["allowed-media-domains"] == "media.invalid"
     assert "enable-prefix-caching" not in found
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("qwen2.5-vl-7b-instruct", {"min_pixels": 3136, "max_pixels": 1003520}),
+        ("smolvlm2-2.2b-instruct", {"size": {"longest_edge": 1536}}),
+        ("paligemma-3b-mix-448", None),
+        ("llava-1.5-7b-hf", None),
+        ("moondream3-preview", None),
+    ],
+)
+def test_a_processor_is_set_as_its_formula_reckons(model: str, settings: dict[str, Any] | None):
+    """Where it can be set at all; the others have one size."""
+    found = flags(vllm(CATALOG.find(model), GPU, PLACE)).get("mm-processor-kwargs")
+    assert (None if found is None else json.loads(found)) == settings
+
+
+def test_internvl2_can_run_on_vllm_as_well():
+    """With the tiles of its card."""
+    internvl2 = CATALOG.find("internvl2-2b")
+    found = flags(vllm(internvl2, GPU, PLACE))
+    assert json.loads(found["mm-processor-kwargs"]) == {"max_dynamic_patch": 12}
+
+
+def test_moondream_2_is_never_started_on_vllm():
+    """vLLM would take its weights for Moondream 3's, without complaint."""
+    with pytest.raises(CardError, match="its engine is transformers"):
+        vllm(CATALOG.find("moondream2"), GPU, PLACE)

@@ -72,6 +72,26 @@ vllm:generation_tokens_total{engine="1",model_name="demo"} 20.0
 vllm:mean NaN
 """
 
+# What LMDeploy 0.18 says, shortened.
+LMDEPLOY = """\
+# TYPE lmdeploy:num_requests_succeeded gauge
+lmdeploy:num_requests_succeeded{engine="0",model_name="tiny"} 1.0
+# TYPE lmdeploy:num_api_requests_routed gauge
+lmdeploy:num_api_requests_routed{engine="0",model_name="tiny"} 3.0
+# TYPE lmdeploy:num_api_requests_waiting gauge
+lmdeploy:num_api_requests_waiting{engine="0",model_name="tiny"} 3.0
+# TYPE lmdeploy:num_requests_running gauge
+lmdeploy:num_requests_running{engine="0",model_name="tiny"} 2.0
+# TYPE lmdeploy:num_requests_waiting gauge
+lmdeploy:num_requests_waiting{engine="0",model_name="tiny"} 1.0
+# TYPE lmdeploy:prompt_tokens_total counter
+lmdeploy:prompt_tokens_total{engine="0",model_name="tiny"} 3356.0
+# TYPE lmdeploy:generation_tokens_total counter
+lmdeploy:generation_tokens_total{engine="0",model_name="tiny"} 31.0
+# TYPE lmdeploy:cached_tokens_total counter
+lmdeploy:cached_tokens_total{engine="0",model_name="tiny"} 7.0
+"""
+
 
 class House:
     """An engine replica's witness, its engine server, and a ledger that can be opened late."""
@@ -283,7 +303,8 @@ async def test_closing_has_an_end_without_a_ledger(house: House):
     [
         (VLLM, Counters(in_flight=7, prompt_tokens=1_234_570, output_tokens=30)),
         ("", UNREAD),
-        ("lmdeploy:prompt_tokens_total 1\n", UNREAD),
+        (LMDEPLOY, Counters(in_flight=6, prompt_tokens=3_356, output_tokens=31)),
+        ("other:prompt_tokens_total 1\n", UNREAD),
         ("vllm:num_requests_running 3\n", Counters(in_flight=3)),
     ],
 )

@@ -14,7 +14,10 @@ from deployments.gateway.fetch import Fetcher, FetchLimits
 from deployments.gateway.media import Media, Picture
 from deployments.gateway.request import ChatRequest
 
-DEMO = load_catalog().find("demo-qwen2-vl")
+CATALOG = load_catalog()
+DEMO = CATALOG.find("demo-qwen2-vl")
+INTERNVL2 = CATALOG.find("internvl2-2b")
+MOONDREAM2 = CATALOG.find("moondream2")
 # As Qwen2-VL is served outside of the demo: 4 to 16,384 vision tokens an image.
 WIDE = DEMO.model_copy(update={"vision": DEMO.vision.model_copy(update={"pixels_min": 3136, "pixels_max": 12_845_056})})
 PARAM = "messages[0].content[0].image_url"
@@ -160,6 +163,28 @@ async def test_auto_stays_within_one_unit(size: tuple[int, int]):
     """Whatever its shape, an image at `auto` is at most 1,280 vision tokens."""
     (picture,) = await load(data_url(image(*size)), card=WIDE)
     assert 0 < picture.vision_tokens <= 1280
+
+
+@pytest.mark.parametrize(
+    ("detail", "size", "vision_tokens"),
+    [
+        ("high", (1024, 768), 3328),  # as it is: 4 x 3 tiles and the thumbnail
+        ("auto", (896, 896), 1280),  # of at most four tiles 2 x 2 are as near as one, and it fills half of them
+        ("low", (448, 448), 256),
+    ],
+)
+async def test_detail_bounds_the_tiles_of_internvl2(detail: str, size: tuple[int, int], vision_tokens: int):
+    """Shrunk to whole tiles here, so that any engine sees just these, without a parameter of its own."""
+    (picture,) = await load(data_url(image(1024, 768)), card=INTERNVL2, detail=detail)
+    assert size_of(picture) == size
+    assert (picture.vision_tokens, picture.encoder_patches) == (vision_tokens, 4 * vision_tokens)
+
+
+async def test_an_image_carries_the_encoders_work():
+    """Moondream shows the language model 729 tokens, and computes nine crops for them."""
+    (picture,) = await load(data_url(image(640, 480)), card=MOONDREAM2)
+    assert (picture.vision_tokens, picture.encoder_patches) == (729, 9 * 729)
+    assert size_of(picture) == (640, 480)  # nothing to gain by shrinking it
 
 
 async def test_a_mislabelled_image_is_taken_for_what_it_is():

@@ -1,7 +1,14 @@
-from catalog import load_catalog
-from deployments.gateway.models import model_object
+from datetime import date
 
-CARD = load_catalog().find("demo-qwen2-vl")
+import pytest
+
+from catalog import load_catalog
+from catalog.card import Shutdown
+from deployments.gateway.errors import ModelNotDeployed, ModelNotFound
+from deployments.gateway.models import deployed, model_object
+
+CATALOG = load_catalog()
+CARD = CATALOG.find("demo-qwen2-vl")
 MODEL = model_object(CARD)
 
 
@@ -38,3 +45,31 @@ def test_a_model_without_images_says_so():
     blind = CARD.model_copy(update={"inputs": CARD.inputs.model_copy(update={"images_max": 0})})
     assert model_object(CARD)["architecture"]["input_modalities"] == ["text", "image"]
     assert model_object(blind)["architecture"]["modality"] == "text->text"
+
+
+def test_a_licence_is_shown_with_its_conditions():
+    """Only what the card says: a plain licence is its name."""
+    assert MODEL["licence"] == {"name": "Apache-2.0", "hosted_api": "yes"}
+    shown = model_object(CATALOG.find("paligemma-3b-mix-448"))["licence"]
+    assert (shown["hosted_api"], shown["gated_download"], len(shown["conditions"])) == ("conditional", True, 2)
+
+
+def test_a_models_end_is_told_where_it_is_known():
+    """With what to use instead."""
+    ending = CARD.model_copy(update={"shutdown": Shutdown(date=date(2027, 3, 1), successor="internvl2-2b")})
+    shown = model_object(ending)
+    assert (shown["expiration_date"], shown["successor"]) == ("2027-03-01", "internvl2-2b")
+    assert "expiration_date" not in MODEL
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [("qwen2-vl-7b-instruct", ModelNotDeployed), ("llava-1.5-7b", ModelNotDeployed), ("gpt-5", ModelNotFound)],
+)
+def test_a_model_that_could_be_deployed_is_told_from_an_unknown_one(name: str, refusal: type[ModelNotFound]):
+    """By any of its names; both are 404."""
+    part = CATALOG.pick(["demo"])
+    assert deployed(part, "demo") is CARD
+    with pytest.raises(ModelNotFound) as refused:
+        deployed(part, name)
+    assert type(refused.value) is refusal

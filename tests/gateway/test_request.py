@@ -225,3 +225,33 @@ def test_an_image_is_no_text():
     """A data URL costs vision tokens, not its length in base64."""
     big = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
     assert parse(parts(big)).request.text_bytes() < 100
+
+
+@pytest.mark.parametrize(
+    ("sent", "param"),
+    [
+        (body(mm_processor_kwargs={"max_pixels": 10**9}), "mm_processor_kwargs"),
+        (body(media_io_kwargs={"video": {"num_frames": -1}}), "media_io_kwargs"),
+        (body(max_dynamic_patch=40), "max_dynamic_patch"),
+        (body(min_pixels=10**9), "min_pixels"),
+        (body(max_pixels=10**9), "max_pixels"),
+        (parts(IMAGE | {"max_dynamic_patch": 40}), "messages[0].content[0].max_dynamic_patch"),
+        (
+            parts(IMAGE | {"image_url": IMAGE["image_url"] | {"max_dynamic_patch": 40}}),
+            "messages[0].content[0].image_url.max_dynamic_patch",
+        ),
+        (
+            parts(IMAGE | {"image_url": IMAGE["image_url"] | {"min_pixels": 10**9}}),
+            "messages[0].content[0].image_url.min_pixels",
+        ),
+        (
+            parts(IMAGE | {"image_url": IMAGE["image_url"] | {"max_pixels": 10**9}}),
+            "messages[0].content[0].image_url.max_pixels",
+        ),
+    ],
+)
+def test_a_client_cannot_undo_a_limit_of_the_card(sent: bytes, param: str):
+    """The engines would take these from a request: they lift pixels, tiles and frames above what was priced."""
+    with pytest.raises(BadRequest, match="There is no field") as refused:
+        parse(sent)
+    assert refused.value.param == param

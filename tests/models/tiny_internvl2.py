@@ -6,12 +6,13 @@ the original one. It answers noise, always the same.
 """
 
 import json
+import string
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models
 from torch import Tensor
 from transformers import InternVLConfig, InternVLForConditionalGeneration, LlamaConfig, PreTrainedTokenizerFast
 
@@ -22,7 +23,7 @@ VISION_HIDDEN, VISION_LAYERS, VISION_HEADS, VISION_INNER = 32, 2, 2, 64
 POSITIONS = 32768
 # As published; it changes nothing before the last position.
 LONG_CONTEXT = {"rope_scaling": {"type": "dynamic", "factor": 2.0}}
-BOS, EOS = "<s>", "</s>"
+UNKNOWN, BOS, EOS = "<unk>", "<s>", "</s>"
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<IMG_CONTEXT>", "<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>"]
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -67,17 +68,15 @@ class InternVLChatConfig(PretrainedConfig):
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, so a text's tokens are its bytes, and the special ones."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<unk>", BOS, EOS, *SPECIAL, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    """One token a character, and the special ones: a text says exactly which tokens it is made of."""
+    vocabulary = {token: i for i, token in enumerate([UNKNOWN, BOS, EOS, *SPECIAL, *string.printable])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNKNOWN))
+    tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
         eos_token=EOS,
-        unk_token="<unk>",
+        unk_token=UNKNOWN,
         pad_token=EOS,
         additional_special_tokens=SPECIAL,
     )
@@ -185,7 +184,7 @@ def original_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
 
 def _text_fields(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
     return {
-        "vocab_size": -(-len(tokenizer) // 64) * 64,
+        "vocab_size": len(tokenizer),
         "hidden_size": HIDDEN,
         "intermediate_size": INNER,
         "num_hidden_layers": LAYERS,

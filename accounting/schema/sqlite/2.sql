@@ -55,6 +55,8 @@ CREATE TABLE idempotency (
   PRIMARY KEY (key_id, idempotency_key)
 ) STRICT;
 
+CREATE INDEX idempotency_expiry ON idempotency (expires_at_ms);
+
 -- Which hold a client's silent retry goes on with.
 CREATE TABLE takeover (
   request_id TEXT PRIMARY KEY,                          -- the retry's own
