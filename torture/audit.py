@@ -44,6 +44,7 @@ class Verdict(StrEnum):
     LEFT = "left"  # the client broke it off, and pays for what was produced
     LEFT_LATE = "left late"  # the same, but all of it had been produced
     END_LOST = "end lost"  # charged for all of it, but its gateway died before it sent the last frame
+    UNSEEN = "unseen"  # charged, but the client had left, or the gateway died, when its first byte was on the way
     FREE = "free"  # no charge
 
 
@@ -80,9 +81,14 @@ def _verdict(row: Row, tries: Sequence[Try], died: frozenset[Role]) -> Verdict |
         return Verdict.FREE
     if any(seen.whole and seen.request_id == row.request_id for seen in tries):
         return Verdict.PAID
-    if any(seen.left for seen in tries):
-        return Verdict.LEFT if row.outcome == Outcome.CLIENT_LEFT else Verdict.LEFT_LATE
-    return Verdict.END_LOST if row.outcome == Outcome.COMPLETE and Role.GATEWAY in died else None
+    left = any(seen.left for seen in tries)
+    if not left and not (row.outcome == Outcome.COMPLETE and Role.GATEWAY in died):
+        return None
+    if all(seen.request_id != row.request_id for seen in tries):
+        return Verdict.UNSEEN
+    if not left:
+        return Verdict.END_LOST
+    return Verdict.LEFT if row.outcome == Outcome.CLIENT_LEFT else Verdict.LEFT_LATE
 
 
 def _amount(row: Row, verdict: Verdict, tries: Sequence[Try], rates: Rates) -> Iterable[str]:

@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,6 +14,11 @@ from torture.fleet import NotReady
 from torture.place import place_of
 from torture.plan import AFFORDABLE, CLIENTS, plan_of
 from torture.trial import GATEWAYS, Findings, run_plan
+
+CAPTION = (
+    "paid: seen to its end. left, left late: broken off by the client, before or after all of it was made. end lost, unseen: "
+    "charged, but a gateway died or the client left in the moment before the last, or the first, byte arrived."
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,10 +65,12 @@ def summary(findings: Iterable[Findings]) -> Table:
             row += Counter({"died": death in found.died, "faults": len(found.faults)})
             row += Counter({str(verdict): number for verdict, number in found.verdicts.items()})
     columns = ("died", *Verdict, "faults")
-    table = Table(title="Requests by failpoint and how they ended")
+    table = Table(
+        title="Requests by failpoint and how they ended", caption=CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("kill -9 at", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for name, row in rows.items():
         table.add_row(name, *(str(row[column]) for column in columns))
     return table

@@ -1,16 +1,14 @@
-"""The life of a hold: opened, perhaps taken over by a retry, ended once. Each function carries out one command."""
-
-from collections.abc import Sequence
-from typing import Any
+"""The life of a hold: opened, perhaps taken over by a retry, ended once. Each public function carries out one command."""
 
 import orjson
 
 from accounting.budget import Period, account_id, scopes_of
-from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
-from accounting.limits import MINUTE_MS, LimitState
+from accounting.command import FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.sql.books import book, move, paid_by
-from accounting.sql.database import Database, Refused, Undo, values
-from accounting.usage import Width, bucket_start
+from accounting.sql.database import Database, Refused, Undo
+from accounting.sql.rates import Taken, return_limits, take_limits
+from accounting.sql.repeats import keep_response, remember, repeated
+from accounting.sql.sums import add_total, add_usage
 
 # Why a hold cannot be ended, by its state.
 REFUSALS = {
@@ -71,8 +69,8 @@ def post(db: Database, command: Post) -> Reply:
     book(db, "charge", command.request_id, charged, held)
     return_limits(db, rated, command.record)
     _record(db, command, charged=True)
-    add_up(db, caller, command)
-    count(db, caller[4], command.outcome, command.charged_nano, command.record)
+    add_usage(db, caller, command)
+    add_total(db, caller[4], command.outcome, command.charged_nano, command.record)
     if idempotency_key is not None and command.response is not None:
         keep_response(db, caller[2], idempotency_key, command)
     return Reply(Result.POSTED, command.request_id)
@@ -91,7 +89,7 @@ def void(db: Database, command: Void) -> Reply:
     _release(db, parts, amount_nano)
     return_limits(db, rated, command.record)
     _record(db, command, charged=False)
-    count(db, model, command.outcome, 0, command.record)
+    add_total(db, model, command.outcome, 0, command.record)
     return Reply(Result.VOIDED, command.request_id)
 
 
@@ -107,7 +105,7 @@ def expire(db: Database) -> int:
     for parts, amount_nano, rated, model in expired:
         _release(db, parts, amount_nano)
         return_limits(db, rated, None)
-        count(db, model, Outcome.EXPIRED, 0, None)
+        add_total(db, model, Outcome.EXPIRED, 0, None)
     return len(expired)
 
 

@@ -30,7 +30,9 @@ def add_key(db: Database, command: AddKey) -> Reply:
 def change_key(db: Database, command: ChangeKey) -> Reply:
     """See `ChangeKey`."""
     record = command.record
-    known = db.one("SELECT name, scopes, models, limits, expires_at_ms, revoked_at_ms FROM api_key WHERE id = ?", record.id)
+    known = db.one(
+        "SELECT name, scopes, models, limits, expires_at_ms, revoked_at_ms FROM api_key WHERE id = ?", record.id
+    )
     if known is None:
         return Reply(Result.NO_SUCH_KEY)
     revoked_at_ms = known[-1]

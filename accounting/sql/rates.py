@@ -60,6 +60,7 @@ def _share(hold: Hold, name: str) -> int:
 
 def _take(db: Database, shares: list[tuple[str, str, int, int, int]]) -> dict[str, int]:
     """Take shares (subject, name, minute, amount, cap) where there is room. Returns what is used now of those that had it."""
+    # What is above its cap by itself could not even be written.
     possible = [share for share in shares if share[3] <= share[4]]
     if not possible:
         return {}

@@ -10,7 +10,7 @@ from accounting.sql.database import Database, values
 from accounting.usage import Width, bucket_start
 
 
-def add_up(db: Database, caller: Sequence[Any], command: Post) -> None:
+def add_usage(db: Database, caller: Sequence[Any], command: Post) -> None:
     """Add the request to the rollups of its admission's minute, hour and day."""
     org_id, project_id, key_id, user_id, model, tier, units, created_at_ms = caller
     record = command.record
@@ -32,7 +32,7 @@ def add_up(db: Database, caller: Sequence[Any], command: Post) -> None:
     )
 
 
-def count(db: Database, model: str, outcome: Outcome, charged_nano: int, record: Attempt | None) -> None:
+def add_total(db: Database, model: str, outcome: Outcome, charged_nano: int, record: Attempt | None) -> None:
     """Add a request that ended to the fleet's totals."""
     db.later(
         "INSERT INTO total VALUES (?, ?, 1, ?, ?, ?, ?, ?) ON CONFLICT (model, outcome) DO UPDATE SET"

@@ -3,19 +3,40 @@
 import json
 from pathlib import Path
 
-from catalog import ModelCard
+from catalog import CardError, ModelCard
 from catalog.vision import InternVl2, Qwen2Vl
 from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
 
 # LMDeploy's own server with our chat endpoint; it runs in the engine's environment, nothing of it is imported here.
 SERVER = Path(__file__).parents[2] / "engines" / "lmdeploy_server.py"
+# What its chat endpoint takes of a request, see `engines/lmdeploy_chat/asked.py`.
+PARAMETERS = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "seed",
+        "stop",
+        "stop_token_ids",
+        "min_tokens",
+        "ignore_eos",
+        "skip_special_tokens",
+        "response_format",
+    }
+)
 BLOCK_TOKENS = 64
 CPU_CACHE_TOKENS = 32_768
 
 
 def lmdeploy(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
-    """See `Launcher`. TurboMind where there is a GPU, unless the card chooses; else the PyTorch engine on the CPU."""
+    """See `Launcher`. TurboMind where there is a GPU, unless the card chooses; else the PyTorch engine on the CPU.
+
+    Raises `CardError` for a card that promises what LMDeploy has not.
+    """
+    _check(card)
     # The card's options cannot undo what follows, the media lock least of all.
     flags: Flags = {"backend": "turbomind", **card.engine.options}
     flags |= {
@@ -45,6 +66,15 @@ def lmdeploy(card: ModelCard, environment: EngineEnvironment, place: Place) -> L
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
     return Launch((str(environment.python), str(SERVER), str(place.weights), *arguments(flags)), variables)
+
+
+def _check(card: ModelCard) -> None:
+    if promised := set(card.supported_parameters) - PARAMETERS:
+        raise CardError(
+            f"{card.served_name}: lmdeploy takes no {', '.join(sorted(promised))}; remove them from supported_parameters"
+        )
+    if card.inputs.video:
+        raise CardError(f"{card.served_name}: lmdeploy takes no video; set inputs.video to false")
 
 
 def _image(card: ModelCard) -> dict[str, int]:

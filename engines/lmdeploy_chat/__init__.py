@@ -12,6 +12,7 @@ LMDeploy's own endpoint differs, to its callers' harm:
 | silence means temperature 0.8 and top_k 50 | silence means temperature 1 and no top_k |
 | an image says how many tiles or pixels it takes (`detail`, `max_dynamic_patch`, `max_pixels`) | the model's card says so, in `LMDEPLOY_IMAGE` |
 | system and assistant messages in parts are an error beside an image | their texts, joined by newlines |
+| a picture lies as the camera was held, transparency shows what was behind it, a cut file is grey at its end | upright, on white, refused |
 | errors are flat | in `error` |
 
 | module | |
@@ -19,17 +20,18 @@ LMDeploy's own endpoint differs, to its callers' harm:
 | `asked` | the request, as data, and as LMDeploy wants it |
 | `answered` | the answer: usage, chunks, errors |
 | `stop` | texts that end an answer |
+| `picture` | how pictures are read |
 | `run` | one request in the engine, from start to end |
 | `endpoint` | HTTP |
 """
 
-from lmdeploy_pinned import refuse_other_versions
-
 
 def install() -> None:
     """Take the place of LMDeploy's own endpoint in every server that this process makes from now on."""
-    refuse_other_versions()
     from lmdeploy.serve.openai import chat_completions
+
     from lmdeploy_chat.endpoint import register
+    from lmdeploy_chat.picture import read_pictures_alike
 
     chat_completions.register = register
+    read_pictures_alike()

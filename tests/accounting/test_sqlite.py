@@ -90,6 +90,10 @@ def open_to_all(folder: Path) -> None:
     [
         ("UPDATE entry SET amount_nano = 0", "append-only"),
         ("DELETE FROM entry", "append-only"),
+        (
+            "INSERT INTO entry (kind, ref, account_id, amount_nano, at_ms) SELECT kind, ref, account_id, 1, 1 FROM entry",
+            "UNIQUE",
+        ),
         ("DELETE FROM hold", "append-only"),
         ("DELETE FROM attempt", "append-only"),
         ("UPDATE audit SET actor = 'nobody'", "append-only"),

