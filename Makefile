@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENGINES := .venvs
 
 .PHONY: help install engine-vllm engine-lmdeploy run up down test unit lint format type check demo-train demo-eval bench bench-store \
-  bench-usage torture clean
+  bench-usage torture mutations clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -68,6 +68,9 @@ bench-usage: install  ## usage pages over a ledger of five million entries
 
 torture: install  ## kill a fleet at every failpoint, 200 times, and audit its ledger
 	$(BIN)/vlmfleet ledger torture --seeds 200
+
+mutations: install  ## take each guard of the money path away, and see a test turn red: some minutes
+	$(BIN)/python -m tests.torture.mutations
 
 clean:          ## remove the environments
 	rm -rf .venv $(ENGINES)

@@ -66,7 +66,11 @@ def summary(findings: Iterable[Findings]) -> Table:
             row += Counter({str(verdict): number for verdict, number in found.verdicts.items()})
     columns = ("died", *Verdict, "faults")
     table = Table(
-        title="Requests by failpoint and how they ended", caption=CAPTION, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        title="Requests by failpoint and how they ended",
+        caption=CAPTION,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     table.add_column("kill -9 at", no_wrap=True)
     for column in columns:

@@ -20,13 +20,12 @@ from deployments.ledger.client import LedgerClient
 
 SAMPLES_WAITING_MAX = 500
 # What the engines call them; of an engine that has several cores each is a sum. LMDeploy tells what is in flight as it
-# was up to ten seconds ago.
+# was up to ten seconds ago; its `num_api_requests_waiting` is left out, because disconnects make it negative.
 IN_FLIGHT = (
     "vllm:num_requests_running",
     "vllm:num_requests_waiting",
     "lmdeploy:num_requests_running",
     "lmdeploy:num_requests_waiting",
-    "lmdeploy:num_api_requests_waiting",
 )
 PROMPT_TOKENS = ("vllm:prompt_tokens_total", "lmdeploy:prompt_tokens_total")
 OUTPUT_TOKENS = ("vllm:generation_tokens_total", "lmdeploy:generation_tokens_total")

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # A seed is 64 bits to LMDeploy, and any integer to its callers.
 SEED_BOUND = 1 << 64
 
+Stop = Annotated[str, Field(min_length=1)]
+
 
 class StreamOptions(BaseModel):
     """`continuous_usage_stats`: usage in every chunk."""
@@ -36,7 +38,7 @@ class Asked(BaseModel):
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
     seed: int | None = None
-    stop: str | list[str] = []
+    stop: Stop | list[Stop] = []
     stop_token_ids: list[int] = []
     min_tokens: Annotated[int, Field(ge=0)] = 0
     ignore_eos: bool = False
@@ -51,6 +53,8 @@ class Asked(BaseModel):
 def read(body: bytes) -> Asked:
     """A field that is null was not said. Raises ValueError, of which pydantic's ValidationError is a kind."""
     data = json.loads(body)
+    if not isinstance(data, dict):
+        raise ValueError("not an object")  # noqa: TRY004  # of the body, not of an argument
     return Asked.model_validate({name: value for name, value in data.items() if value is not None})
 
 

@@ -89,12 +89,12 @@ async def _events(run: Run, answer: Answer, options: StreamOptions, server: Any)
 
 
 def _refusal(error: ValueError | RequestError, server: Any) -> Response:
-    """The error's own words name the field at fault; they repeat nothing of the request."""
+    """The error's own words name the field at fault; a gateway keeps them to itself."""
     if isinstance(error, RequestError):
         status, message = int(error.status_code), message_of(error, server.async_engine.session_len)
     elif isinstance(error, ValidationError):
         faults = error.errors(include_input=False, include_url=False, include_context=False)
         status, message = 400, "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
     else:
-        status, message = 400, "The body is not JSON."
+        status, message = 400, "The body is no JSON object."
     return JSONResponse(failure(status, message), status_code=status)

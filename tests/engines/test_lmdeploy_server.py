@@ -271,6 +271,7 @@ async def test_a_schema_is_kept(engine: Engine):
         ({"logit_bias": {}}, "logit_bias: Extra inputs are not permitted"),
         ({"mm_processor_kwargs": {}}, "mm_processor_kwargs: Extra inputs are not permitted"),
         ({"max_tokens": None}, "max_tokens: Field required"),
+        ({"stop": [""]}, "at least 1 character"),
         ({"max_tokens": 8192}, "The model's maximum context length is 8192 tokens"),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "?"}}}}, "Unsupported type"),
     ],
