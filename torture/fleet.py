@@ -2,9 +2,8 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import aiohttp
 
 from accounting.price import Price
 from catalog import ModelCard
+from deployments.port import free_port
 from torture import engine, gateway, writer
 from torture.plan import Role
 from torture.resident import Resident
@@ -119,10 +119,7 @@ async def _answers(http: aiohttp.ClientSession, url: str) -> None:
 
 def free_ports(host: str, number: int) -> list[int]:
     """So many different ports of `host` that nothing listens on."""
-    with ExitStack() as probes:
-        return [_bound(probes.enter_context(socket.socket()), host) for _ in range(number)]
-
-
-def _bound(probe: socket.socket, host: str) -> int:
-    probe.bind((host, 0))
-    return int(probe.getsockname()[1])
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(free_port(host))
+    return list(ports)
