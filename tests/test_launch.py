@@ -24,17 +24,17 @@ def test_only_the_port_differs_from_the_file():
 def test_a_cluster_never_joins_another(monkeypatch: pytest.MonkeyPatch):
     """No address from outside, a folder and a token of its own, and our packages from this checkout."""
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    made = cluster_environment(Path("/tmp/vlmfleet-x"), [9001, 9002])
+    made = cluster_environment(Path("own"), [9001, 9002])
     assert made["RAY_ADDRESS"] == ""
-    assert (made["RAY_TMPDIR"], made["RAY_AUTH_TOKEN_PATH"]) == ("/tmp/vlmfleet-x", "/tmp/vlmfleet-x/token")
+    assert (made["RAY_TMPDIR"], made["RAY_AUTH_TOKEN_PATH"]) == ("own", "own/token")
     assert made["RAY_AUTH_MODE"] == "token"
     assert made["PYTHONPATH"] == str(CHECKOUT)
 
 
 def test_two_clusters_share_no_port_and_no_path():
     """What one machine has only once is this cluster's own."""
-    first = cluster_environment(Path("/tmp/a"), [9001, 9002])
-    second = cluster_environment(Path("/tmp/b"), [9003, 9004])
+    first = cluster_environment(Path("a"), [9001, 9002])
+    second = cluster_environment(Path("b"), [9003, 9004])
     own = {name for name in first if first[name] != second[name]}
     assert {"RAY_TMPDIR", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT"} <= own
     assert {name for name in first if name.endswith(("_PATH", "_PORT")) and name != "PYTHONPATH"} <= own

@@ -65,6 +65,10 @@ class Admitted:
     deadline_s: float
     transcript: Transcript
 
+    def told(self) -> bytes:
+        """The streamed answer so far, for an idempotency key; not put together where none is to be kept."""
+        return self.transcript.encoded(self.bill) if self.bill.keeps_answer else b""
+
     @property
     def wants_usage(self) -> bool:
         return bool(self.chat.stream_options and self.chat.stream_options.include_usage)
@@ -166,9 +170,9 @@ class ChatCompletions:
         try:
             yield
         except ClientLeft:
-            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)
+            bill.client_left(admitted.told() if exchange.started else None)
         except asyncio.CancelledError:
-            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)
+            bill.client_left(admitted.told() if exchange.started else None)
             raise
         except (GatewayError, EngineBrokeOff, TimeoutError) as error:
             bill.void(outcome_of(error))
@@ -278,7 +282,7 @@ async def _relay_stream(
     if last is None or not exchange.started:
         raise EngineBrokeOff
     deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
-    await bill.post(admitted.transcript.encoded(bill))
+    await bill.post(admitted.told())
     usage_event = answer.usage_chunk(last, bill, bill.charge()) if admitted.wants_usage else b""
     await exchange.end(usage_event + answer.DONE)
 

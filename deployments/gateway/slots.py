@@ -87,9 +87,10 @@ class Slots:
 
     def _take_free(self) -> Slot | None:
         """A kept slot, on the replica that does least for us; of several there, the one used last."""
-        if not self._free:
+        free = [slot for slot in reversed(self._free) if not slot.over.is_set()]
+        if not free:
             return None
-        slot = min(reversed(self._free), key=lambda free: self._used[free.replica.id])
+        slot = min(free, key=lambda slot: self._used[slot.replica.id])
         self._forget(slot)
         return slot
 

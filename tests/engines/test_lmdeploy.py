@@ -8,27 +8,14 @@ import pytest
 
 from catalog import CardError, ModelCard, load_catalog
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Launch, Place
+from deployments.engines.launch import Place
 from deployments.engines.lmdeploy import SERVER, lmdeploy
+from tests.engines.flags import TRUE, flags
 from tests.models.internvl2 import CARD as TINY
 
 CPU = EngineEnvironment(Path("/envs/lmdeploy/bin/python"), "0.18.0", "cpu")
 GPU = EngineEnvironment(Path("/envs/lmdeploy/bin/python"), "0.18.0", "gpu")
 PLACE = Place("127.0.0.2", 4321, "engine-token", Path("/weights/internvl2"))
-TRUE = "true"
-
-
-def flags(launch: Launch) -> dict[str, str]:
-    """The flags of a command line by name; a flag without a value is `TRUE`."""
-    found: dict[str, str] = {}
-    name = ""
-    for word in launch.command[3:]:
-        if word.startswith("--"):
-            name = word.removeprefix("--")
-            found[name] = TRUE
-        else:
-            found[name] = word
-    return found
 
 
 def card(**changes: Any) -> ModelCard:

@@ -6,28 +6,15 @@ import pytest
 
 from catalog import CardError, ModelCard, load_catalog
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Launch, Place
+from deployments.engines.launch import Place
 from deployments.engines.vllm import vllm
+from tests.engines.flags import TRUE, flags
 
 CATALOG = load_catalog()
 DEMO = CATALOG.find("demo-qwen2-vl")
 CPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "cpu")
 GPU = EngineEnvironment(Path("/envs/vllm/bin/python"), "0.32.0", "gpu")
 PLACE = Place("127.0.0.2", 4321, "engine-token", Path("/checkout/demo/qwen2-vl"))
-TRUE = "true"
-
-
-def flags(launch: Launch) -> dict[str, str]:
-    """The flags of a command line by name; a flag without a value is `TRUE`."""
-    found: dict[str, str] = {}
-    name = ""
-    for word in launch.command[3:]:
-        if word.startswith("--"):
-            name = word.removeprefix("--")
-            found[name] = TRUE
-        else:
-            found[name] = word
-    return found
 
 
 def card(**changes: Any) -> ModelCard:

@@ -101,7 +101,7 @@ MUTATIONS = (
         "settled inside the request's task",
         "deployments/gateway/life.py",
         "        except asyncio.CancelledError:\n"
-        "            bill.client_left(admitted.transcript.encoded(bill) if exchange.started else None)\n"
+        "            bill.client_left(admitted.told() if exchange.started else None)\n"
         "            raise\n",
         "",
         "tests/gateway/test_life.py::test_a_request_that_the_server_cancels_is_settled",
