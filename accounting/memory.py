@@ -187,7 +187,8 @@ class MemoryStore:
         held = Held(hold, accounts, now_ms, now_ms + hold.expires_in_ms, hold.gateway_id)
         self._holds[hold.request_id] = held
         if hold.idempotency_key is not None:
-            self._idempotent[hold.key_id, hold.idempotency_key] = held, now_ms + DAY_MS
+            days = 7 if hold.tier == "batch" else 1
+            self._idempotent[hold.key_id, hold.idempotency_key] = held, now_ms + days * DAY_MS
         return Reply(Result.CREATED, hold.request_id, limits=limits)
 
     def _known(self, hold: Hold) -> Reply | None:

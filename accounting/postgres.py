@@ -7,7 +7,7 @@ share, no retries, and READ COMMITTED shows a transaction all that was committed
 
 import select
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -62,8 +62,11 @@ class PostgresStore(SqlStore):
             if connection is not None:
                 connection.close()
 
+    def _transaction(self) -> AbstractContextManager["PostgresDatabase"]:
+        return self._written()
+
     @contextmanager
-    def _transaction(self) -> Iterator["PostgresDatabase"]:
+    def _written(self) -> Iterator["PostgresDatabase"]:
         with self._turn() as connection, connection.pipeline() as pipeline:
             yield PostgresDatabase(connection, pipeline, self._now(connection))
 
@@ -139,6 +142,23 @@ class PostgresStore(SqlStore):
             return self._now_ms()
         (now_ms,) = _one(connection, "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")
         return int(now_ms)
+
+
+class PostgresReader(PostgresStore):
+    """A ledger to be asked only: opening it takes no writer's turn, and changes nothing."""
+
+    def _transaction(self) -> AbstractContextManager["PostgresDatabase"]:
+        raise StoreError(f"{self._name}: opened to be read only")
+
+    def _migrate(self) -> None:
+        """Nothing: raises `StoreError` if there would be something to do."""
+        with self._reader() as db:
+            there = db.one("SELECT to_regclass('schema_version') IS NOT NULL")
+            row = db.one("SELECT max(version) FROM schema_version") if there == (True,) else None
+        if any(migrations("postgres", row[0] if row else 0, self._name)):
+            raise StoreError(
+                f"{self._name}: of an older vlmfleet, or no ledger; start vlmfleet with it once, or with a copy"
+            )
 
 
 class PostgresDatabase:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from accounting.postgres import PostgresStore
+from accounting.postgres import PostgresReader, PostgresStore
 from accounting.sqlite import SqliteReader, SqliteStore
 from accounting.store import Store
 
@@ -22,5 +22,5 @@ def open_store(where: str | Path, now_ms: Callable[[], int]) -> Store:
 def open_reader(where: str | Path, now_ms: Callable[[], int]) -> Store:
     """Open a ledger that is there, live or a copy, to ask it only. As `open_store` otherwise."""
     if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
-        return PostgresStore(where)
+        return PostgresReader(where)
     return SqliteReader(Path(where), now_ms)

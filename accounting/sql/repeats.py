@@ -4,6 +4,8 @@ from accounting.command import Hold, Post, Reply, Result
 from accounting.sql.database import Database
 
 IDEMPOTENCY_MS = 24 * 3_600_000
+# A batch runs for a day, and its worker may be away for days before it asks for a line again.
+BATCH_IDEMPOTENCY_MS = 7 * 24 * 3_600_000
 IN_PROGRESS_RETRY_MS = 1_000
 RETRY_WITHIN_MS = 10 * 60_000
 ATTEMPTS_MAX = 3
@@ -17,11 +19,12 @@ def repeated(db: Database, hold: Hold) -> Reply | None:
 def remember(db: Database, hold: Hold) -> None:
     if hold.idempotency_key is None:
         return
+    kept_ms = BATCH_IDEMPOTENCY_MS if hold.tier == "batch" else IDEMPOTENCY_MS
     db.later(
         "INSERT INTO idempotency (key_id, idempotency_key, body_sha, request_id, expires_at_ms) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (key_id, idempotency_key) DO UPDATE SET body_sha = excluded.body_sha, request_id = excluded.request_id,"
         " response = NULL, expires_at_ms = excluded.expires_at_ms",
-        hold.key_id, hold.idempotency_key, hold.body_sha, hold.request_id, db.now_ms + IDEMPOTENCY_MS,
+        hold.key_id, hold.idempotency_key, hold.body_sha, hold.request_id, db.now_ms + kept_ms,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from accounting import postgres
 from accounting.budget import Period
 from accounting.command import AddKey, Result, SetBudget
-from accounting.postgres import TURN, PostgresStore
+from accounting.postgres import TURN, PostgresReader, PostgresStore
 from accounting.store import Snapshot, StoreError
 from tests.accounting.examples import HOLD, KEY, OPENING, POST, answer, results
 
@@ -231,3 +231,22 @@ def set_fsync(rows: Rows, value: str) -> None:
     deadline = time.monotonic() + 10
     while rows("SHOW fsync") != [(value,)]:
         assert time.monotonic() < deadline
+
+
+def test_a_reader_asks_while_a_writer_has_its_turn(store: PostgresStore, postgres_ledger_url: str):
+    with psycopg.connect(postgres_ledger_url) as turn:
+        turn.execute("SELECT pg_advisory_xact_lock(%s)", [TURN])
+        with closing(PostgresReader(postgres_ledger_url)) as reader:
+            assert reader.verify() == []
+
+
+def test_a_reader_changes_nothing(store: PostgresStore, postgres_ledger_url: str):
+    with closing(PostgresReader(postgres_ledger_url)) as reader, pytest.raises(StoreError, match="read only"):
+        reader.apply([HOLD])
+
+
+def test_a_reader_does_not_make_a_ledger_where_there_is_none(postgres_url: str):
+    with pytest.raises(StoreError, match="no ledger"):
+        PostgresReader(postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT to_regclass('schema_version')").fetchone() == (None,)
