@@ -1,0 +1,120 @@
+"""Fetching by URL, guarded: no address of ours, and no more bytes, time, redirects or connections than allowed.
+
+Every redirect is checked like the first URL (`address.py`). A body is taken as it is sent: one that is compressed on
+the way could become any size, and images, PDFs and clips are compressed already.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from deployments.gateway.media.address import AddressPolicy, AddressRefused, GuardedResolver
+from deployments.gateway.media.fault import Fault, NotDownloaded, TooManyBytes
+from deployments.gateway.media.flight import SingleFlight
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+READ_BYTES = 64 * 1024
+HEADERS = {"User-Agent": "vlmfleet", "Accept": "image/*, video/*, application/pdf", "Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """`timeout_s` is for a whole download. `allowed_networks` are private networks that may be fetched from all the
+    same; none by default.
+    """
+
+    redirects_max: int = 3
+    timeout_s: float = 10.0
+    connections_max: int = 100
+    connections_per_host_max: int = 8
+    allowed_networks: tuple[str, ...] = ()
+
+
+class Fetcher:
+    """Fetches over http and https; the same URL, asked for again meanwhile, once. One per gateway; `close` it."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._policy = AddressPolicy(limits.allowed_networks)
+        self._session: aiohttp.ClientSession | None = None
+        self._flights: SingleFlight[tuple[str, int], bytes] = SingleFlight()
+
+    async def fetch(self, url: str, bytes_max: int) -> bytes:
+        """The body behind `url`. Raises `Fault`."""
+        return await self._flights.join((url, bytes_max), lambda: self._fetch(url, bytes_max))
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def _fetch(self, url: str, bytes_max: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                return await self._follow(_checked(url), bytes_max)
+        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
+            raise NotDownloaded from error
+
+    async def _follow(self, url: URL, bytes_max: int) -> bytes:
+        for _ in range(self._limits.redirects_max + 1):
+            self._policy.check_host(url.raw_host or "")
+            async with self._open().get(url, allow_redirects=False) as response:
+                if response.status in REDIRECTS and "location" in response.headers:
+                    url = _redirected(url, response.headers["location"])
+                    continue
+                return await _body(response, bytes_max)
+        raise NotDownloaded
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(self._policy),
+                use_dns_cache=False,
+                force_close=True,
+                limit=self._limits.connections_max,
+                limit_per_host=self._limits.connections_per_host_max,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                headers=HEADERS,
+            )
+        return self._session
+
+
+async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """Raises `Fault`; the cap counts what comes, whatever was announced."""
+    if response.status != 200 or response.headers.get("content-encoding", "identity") != "identity":
+        raise NotDownloaded
+    if (response.content_length or 0) > bytes_max:
+        raise TooManyBytes(bytes_max)
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(READ_BYTES):
+        data += chunk
+        if len(data) > bytes_max:
+            raise TooManyBytes(bytes_max)
+    return bytes(data)
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = URL(url)
+        valid = (
+            parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.user is None and parsed.password is None
+        )
+    except ValueError:
+        valid = False
+    if not valid:
+        raise Fault("invalid_image_url", "it is not an http, https or data URL (without user and password)")
+    return parsed
+
+
+def _redirected(url: URL, location: str) -> URL:
+    """Where a redirect leads. Raises `AddressRefused`, so that every fault of another's server is told the same."""
+    try:
+        return _checked(str(url.join(URL(location))))
+    except (ValueError, Fault) as error:
+        raise AddressRefused(location) from error

