@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := .venvs
 
-.PHONY: help install engine-vllm engine-lmdeploy run up down test unit lint format type check demo-train demo-eval bench bench-store \
-  bench-usage torture mutations clean
+.PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down test test-models unit lint format \
+  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling loadtest k8s-check k8s-golden torture \
+  mutations clean
 
 help:           ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -21,6 +22,12 @@ engine-vllm:    ## the vLLM environment: the GPU build where there is a GPU, els
 
 engine-lmdeploy:  ## the LMDeploy environment, in the same way
 	@$(PYTHON) environments/engine.py lmdeploy $(ENGINES)
+
+engine-transformers:  ## our own server over Transformers, for what no engine serves right
+	@$(PYTHON) environments/engine.py transformers $(ENGINES)
+
+engine-vllm-0.23.0:  ## the last vLLM that has Qwen-VL
+	@$(PYTHON) environments/engine.py vllm-0.23.0 $(ENGINES)
 
 run: install engine-vllm  ## start everything here, in the foreground; Ctrl-C stops all of it
 	@$(BIN)/vlmfleet run
@@ -65,6 +72,29 @@ bench-store: install  ## settles a second of the ledger's stores
 
 bench-usage: install  ## usage pages over a ledger of five million entries
 	$(BIN)/python -m benchmarks.usage
+
+bench-batching: install engine-vllm  ## fairness, affinity and overload, with the batch former and without
+	$(BIN)/python -m benchmarks.batching
+
+bench-autoscaling: install  ## our policy beside the standard ones, on real traces
+	$(BIN)/python -m benchmarks.autoscaling
+
+RATE ?= 3
+SECONDS ?= 60
+SLO ?= ttft=2000,tpot=100
+TRACE ?= ../shared/data/traces/servegen-mm-image
+
+loadtest: install  ## a minute of a real trace against `make up`, and whether the SLO was kept
+	@VLMFLEET_KEY=$${VLMFLEET_KEY:-$$(cat .vlmfleet/key)} $(BIN)/locust -f loadtests/locustfile.py --headless --only-summary \
+	  --host http://127.0.0.1:$${VLMFLEET_PORT:-8000} --trace $(TRACE) --rate $(RATE) --seconds $(SECONDS) --slo $(SLO) \
+	  --side-max 112 --output-max 64
+
+k8s-check: install  ## manifests, images and Serve config: no cluster, no network
+	$(BIN)/pytest -q tests/k8s
+
+k8s-golden: install  ## manifests from the cards, and the committed renders; says what each change does to a cluster
+	@$(BIN)/vlmfleet k8s render
+	@$(BIN)/python -m tests.k8s.golden
 
 torture: install  ## kill a fleet at every failpoint, 200 times, and audit its ledger
 	$(BIN)/vlmfleet ledger torture --seeds 200

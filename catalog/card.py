@@ -93,8 +93,14 @@ class Accelerators(Data):
 
 
 class Inputs(Data):
+    """What one request may show. A PDF counts by its pages. A video is `frames_max` frames at most, and at most
+    `frames_per_s`; there is one in a request, because engines take one rate of frames.
+    """
+
     images_max: Annotated[int, Field(ge=0)] = 16
     video: bool = False
+    frames_max: Positive = 16
+    frames_per_s: Annotated[float, Field(gt=0, le=30)] = 2.0
 
 
 class Limits(Data):
@@ -102,6 +108,9 @@ class Limits(Data):
 
     image_bytes_max: Positive = 20 * 2**20
     image_pixels_max: Positive = 50_000_000
+    video_bytes_max: Positive = 64 * 2**20
+    # What a frame is shrunk to.
+    frame_pixels_max: Positive = 602_112
     text_bytes_max: Positive = 256 * 1024
     output_tokens_max: Positive
     output_tokens_default: Positive
@@ -252,6 +261,22 @@ class Autoscaling(Data):
         return self
 
 
+class Slo(Data):
+    """What a request of this model should feel like; the gateway forms batches by it (`docs/batching.md`).
+
+    TTFT may take `ttft_ms`, and longer for images; each output token after the first `tpot_ms`.
+    """
+
+    ttft_ms: Positive = 2000
+    ttft_ms_per_vision_token: Annotated[float, Field(ge=0)] = 0.25
+    tpot_ms: Positive = 100
+
+    def answer_ms(self, vision_tokens: int, output_tokens: int) -> float:
+        """How long the first `output_tokens` of an answer may take; with 1 that is TTFT."""
+        ttft_ms = self.ttft_ms + self.ttft_ms_per_vision_token * vision_tokens
+        return ttft_ms + self.tpot_ms * max(0, output_tokens - 1)
+
+
 class ModelCard(Data):
     """One model of the catalog. `served_name` is what clients write in `model`; `aliases` work as well."""
 
@@ -278,6 +303,9 @@ class ModelCard(Data):
     benchmarks: tuple[Benchmark, ...] = ()
     page: Page | None = None
     autoscaling: Autoscaling = Autoscaling()
+    slo: Slo = Slo()
+    # Identical requests without chance in them, in flight at the same time, share one answer.
+    coalesce: bool = True
     supported_parameters: tuple[str, ...] = (
         "temperature",
         "top_p",

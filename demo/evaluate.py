@@ -1,4 +1,6 @@
-"""Exact answers of the demo model on held-out images, through the engine: `make demo-eval`.
+"""Exact answers of a demo model on held-out images, through its engine: `make demo-eval`.
+
+    python -m demo.evaluate demo-internvl2
 
 Starts the engine's own server on the committed weights as a replica would, asks 32 questions at a time, and prints the
 share of answers that equal the right one letter by letter.
@@ -18,8 +20,8 @@ from catalog import ModelCard, load_catalog
 from demo.generate import HELD_OUT_SEED, Example, examples
 from deployments.engines.environment import find_environment
 from deployments.engines.launch import Place
+from deployments.engines.replica import LAUNCHERS
 from deployments.engines.server import EngineServer
-from deployments.engines.vllm import vllm
 from deployments.port import free_port
 
 CHECKOUT = Path(__file__).parent.parent
@@ -32,7 +34,8 @@ def server(card: ModelCard, weights: Path) -> EngineServer:
     """The engine server of `weights`, on a free port of loopback."""
     port = free_port(HOST)
     environment = find_environment(CHECKOUT / ".venvs", card.engine.name, card.engine.version)
-    return EngineServer(vllm(card, environment, Place(HOST, port, TOKEN, weights)), f"http://{HOST}:{port}")
+    launch = LAUNCHERS[card.engine.name](card, environment, Place(HOST, port, TOKEN, weights))
+    return EngineServer(launch, f"http://{HOST}:{port}")
 
 
 def question(card: ModelCard, example: Example) -> bytes:
@@ -63,9 +66,8 @@ async def right_by_task(url: str, card: ModelCard, asked: list[Example]) -> dict
     return right
 
 
-async def evaluate(weights: Path, seed: int, count: int) -> float:
+async def evaluate(card: ModelCard, weights: Path, seed: int, count: int) -> float:
     """Print a line a task and return the share of right answers over all."""
-    card = load_catalog().pick(["demo-qwen2-vl"]).cards[0]
     engine = server(card, weights)
     await engine.start()
     try:
@@ -81,11 +83,14 @@ async def evaluate(weights: Path, seed: int, count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, default=CHECKOUT / "demo" / "qwen2-vl")
+    parser.add_argument("model", nargs="?", default="demo-qwen2-vl")
+    parser.add_argument("--weights", type=Path, help="instead of those that the model's card names")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--count", type=int, default=1000)
     args = parser.parse_args()
-    asyncio.run(evaluate(args.weights, args.seed, args.count))
+    card = load_catalog().pick([args.model]).cards[0]
+    weights = args.weights or CHECKOUT / str(card.source.path)
+    asyncio.run(evaluate(card, weights, args.seed, args.count))
 
 
 if __name__ == "__main__":

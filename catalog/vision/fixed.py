@@ -53,6 +53,13 @@ class Llava(_Fixed):
     def side_px(self) -> int:
         return 336
 
+    def enough(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """What is cut off is for the processor to choose."""
+        short_px = min(width_px, height_px)
+        if short_px <= self.side_px:
+            return width_px, height_px
+        return width_px * self.side_px // short_px, height_px * self.side_px // short_px
+
 
 class QwenVl(_Fixed):
     """Qwen-VL of 2023: squeezed to 448 px, its 1,024 patches resampled to 256 vision tokens.

@@ -6,40 +6,41 @@ from typing import Literal, Self
 from catalog.data import Positive
 from catalog.vision.seen import Seen, VisionFamily
 
-TILE_PX = 448
-# Patches of 14 px, of which a pixel shuffle merges 2 x 2.
-TILE_PATCHES = 1024
-TILE_TOKENS = 256
+# A pixel shuffle merges 2 x 2 patches into one vision token.
+PATCHES_PER_TOKEN = 4
 
 
 class InternVl2(VisionFamily):
-    """At most `tiles_max` tiles, and the thumbnail where there is more than one.
+    """At most `tiles_max` tiles, and the thumbnail where there is more than one. The published models have tiles of 448 px,
+    cut into patches of 14 px.
 
     Sources: `vllm/transformers_utils/processors/internvl.py` and `lmdeploy/vl/model/internvl.py`, which agree.
     """
 
     family: Literal["internvl2"]
     tiles_max: Positive
+    tile_px: Positive = 448
+    tile_tokens: Positive = 256
 
     def see(self, width_px: int, height_px: int) -> Seen:
         columns, rows = self._grid(width_px, height_px)
-        return _tiled(columns, rows, _with_thumbnail(columns * rows))
+        return self._tiled(columns, rows, _with_thumbnail(columns * rows))
 
     def see_video(self, frames: int, width_px: int, height_px: int) -> Seen:
         """Frames are images of one tile each, whatever their size."""
-        return _tiled(1, 1, frames)
+        return self._tiled(1, 1, frames)
 
     def within(self, vision_tokens_max: int) -> Self:
-        tiles_max = max(1, vision_tokens_max // TILE_TOKENS - 1)
+        tiles_max = max(1, vision_tokens_max // self.tile_tokens - 1)
         return self if tiles_max >= self.tiles_max else self.model_copy(update={"tiles_max": tiles_max})
 
     @property
     def vision_tokens_max(self) -> int:
-        return TILE_TOKENS * _with_thumbnail(self.tiles_max)
+        return self.tile_tokens * _with_thumbnail(self.tiles_max)
 
     @property
     def encoder_patches_max(self) -> int:
-        return TILE_PATCHES * _with_thumbnail(self.tiles_max)
+        return PATCHES_PER_TOKEN * self.vision_tokens_max
 
     def _grid(self, width_px: int, height_px: int) -> tuple[int, int]:
         """Columns and rows. Of two grids as near, the larger where the image fills more than half of it."""
@@ -47,10 +48,14 @@ class InternVl2(VisionFamily):
         best, best_distance = (1, 1), float("inf")
         for columns, rows in _grids(self.tiles_max):
             distance = abs(aspect_ratio - columns / rows)
-            fills_half = area_px > 0.5 * TILE_PX**2 * columns * rows
+            fills_half = area_px > 0.5 * self.tile_px**2 * columns * rows
             if distance < best_distance or (distance == best_distance and fills_half):
                 best, best_distance = (columns, rows), distance
         return best
+
+    def _tiled(self, columns: int, rows: int, tiles: int) -> Seen:
+        tokens = tiles * self.tile_tokens
+        return Seen(columns * self.tile_px, rows * self.tile_px, tokens, PATCHES_PER_TOKEN * tokens)
 
 
 @cache
@@ -62,7 +67,3 @@ def _grids(tiles_max: int) -> tuple[tuple[int, int], ...]:
 
 def _with_thumbnail(tiles: int) -> int:
     return tiles if tiles == 1 else tiles + 1
-
-
-def _tiled(columns: int, rows: int, tiles: int) -> Seen:
-    return Seen(columns * TILE_PX, rows * TILE_PX, tiles * TILE_TOKENS, tiles * TILE_PATCHES)

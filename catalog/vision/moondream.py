@@ -11,6 +11,7 @@ CROPS_MAX = 12
 # A crop of 378 px shows 266 px of its own, and an overlap of 56 px on each side.
 CROP_WINDOW_PX = 266
 OVERLAP_PX = 112
+CROP_PX = CROP_WINDOW_PX + OVERLAP_PX
 
 
 class Moondream(VisionFamily):
@@ -29,6 +30,12 @@ class Moondream(VisionFamily):
             VISION_TOKENS,
             CROP_PATCHES * (rows * columns + 1),
         )
+
+    def see_within(self, width_px: int, height_px: int, vision_tokens_max: int) -> Seen:
+        """Its vision tokens are always as many; asked for fewer, it gets one crop, and the encoder has less to do."""
+        if vision_tokens_max >= VISION_TOKENS:
+            return self.see(width_px, height_px)
+        return self.see(CROP_PX, CROP_PX)
 
     @property
     def vision_tokens_max(self) -> int:

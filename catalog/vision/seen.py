@@ -62,6 +62,16 @@ class VisionFamily(Data):
         shrunk = self.see(shrunk.width_px, shrunk.height_px)
         return shrunk if shrunk.vision_tokens < whole.vision_tokens else whole
 
+    def enough(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Width and height to which an image may be shrunk before the model's processor gets it: it would do that itself
+        as its first step, so the model sees the same. The image's own size where that saves nothing.
+        """
+        seen = self.see(width_px, height_px)
+        smaller = seen.width_px <= width_px and seen.height_px <= height_px
+        if smaller and self.see(seen.width_px, seen.height_px) == seen:
+            return seen.width_px, seen.height_px
+        return width_px, height_px
+
     @property
     @abstractmethod
     def vision_tokens_max(self) -> int:

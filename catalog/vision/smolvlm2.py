@@ -31,6 +31,11 @@ class SmolVlm2(VisionFamily):
         """One tile a frame, whatever its size."""
         return self._tiled(1, 1, frames)
 
+    def enough(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Its first step; the second one stretches that to whole tiles."""
+        width, height = _scaled(width_px, height_px, min(self.long_edge_px, EDGE_PX_MAX))
+        return (width, height) if width <= width_px and height <= height_px else (width_px, height_px)
+
     @property
     def vision_tokens_max(self) -> int:
         return self._tiles_max * self._tile_tokens

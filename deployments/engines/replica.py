@@ -13,6 +13,7 @@ from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
 from deployments.engines.lmdeploy import lmdeploy
 from deployments.engines.server import EngineServer
+from deployments.engines.transformers import transformers
 from deployments.engines.vllm import vllm
 from deployments.engines.weights import locate
 from deployments.engines.witness import Occupant, Witness
@@ -21,7 +22,7 @@ from deployments.ledger.locate import Ledger, writer_address
 from deployments.port import free_port
 
 HOLDER_CHECK_EVERY_S = 30.0
-LAUNCHERS: dict[str, Launcher] = {"vllm": vllm, "lmdeploy": lmdeploy}
+LAUNCHERS: dict[str, Launcher] = {"vllm": vllm, "lmdeploy": lmdeploy, "transformers": transformers}
 
 
 class Engine:

@@ -32,6 +32,9 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         "generation-config": "vllm",
         "disable-uvicorn-access-log": True,
     }
+    if card.inputs.video:
+        # The rate of a video's frames differs from request to request; our gateway alone sets it, clients cannot.
+        flags["trust-request-mm-kwargs"] = True
     if card.source.hub:
         flags["revision"] = str(card.source.revision)
     if card.accelerators.count > 1:

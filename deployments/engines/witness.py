@@ -26,9 +26,15 @@ IN_FLIGHT = (
     "vllm:num_requests_waiting",
     "lmdeploy:num_requests_running",
     "lmdeploy:num_requests_waiting",
+    "transformers:num_requests_running",
+    "transformers:num_requests_waiting",
 )
-PROMPT_TOKENS = ("vllm:prompt_tokens_total", "lmdeploy:prompt_tokens_total")
-OUTPUT_TOKENS = ("vllm:generation_tokens_total", "lmdeploy:generation_tokens_total")
+PROMPT_TOKENS = ("vllm:prompt_tokens_total", "lmdeploy:prompt_tokens_total", "transformers:prompt_tokens_total")
+OUTPUT_TOKENS = (
+    "vllm:generation_tokens_total",
+    "lmdeploy:generation_tokens_total",
+    "transformers:generation_tokens_total",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ EVENT = b"data: "
 
 # What of a choice and its message or delta reaches the client; engines add fields of their own.
 CHOICE_FIELDS = ("index", "message", "delta", "logprobs", "finish_reason")
-MESSAGE_FIELDS = ("role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content")
+MESSAGE_FIELDS = ("role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content", "boxes", "points")
 ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "system_fingerprint", "service_tier")
 
 

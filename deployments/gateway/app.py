@@ -4,17 +4,24 @@ from collections.abc import Awaitable, Callable
 
 from accounting.key import Scope as KeyScope
 from catalog import Catalog
+from deployments.batches.book import Book
+from deployments.batches.line import Answered
+from deployments.files.objects import Objects
+from deployments.files.store import FileStore
 from deployments.gateway.admin import Admin
 from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
+from deployments.gateway.batches import Batches
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import (
     EngineFailed,
     GatewayError,
     GatewayStarting,
 )
+from deployments.gateway.files import Files
 from deployments.gateway.generation import Generations
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions
+from deployments.gateway.line import LineExchange, idempotency_key
 from deployments.gateway.metrics import Metrics, exposition
 from deployments.gateway.models import deployed, model_object
 from deployments.gateway.routes import Route, Routes
@@ -36,10 +43,12 @@ class GatewayApp:
         keys: Keys,
         ledger: LedgerClient,
         metrics: Metrics,
+        objects: Objects,
         now_ms: Callable[[], int],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
+        self._chat = chat
         self._catalog = catalog
         self._keys = keys
         self._metrics = metrics
@@ -47,12 +56,15 @@ class GatewayApp:
         self._stop = stop
         self._desk = desk = Desk(ledger)
         self._witness = Witness(desk, catalog, now_ms)
+        files = FileStore(objects, now_ms)
         self._routes = Routes(
             [
                 Route("POST", "/v1/chat/completions", chat),
                 Route("GET", "/v1/models", self._models),
                 Route("GET", "/v1/models/{name...}", self._model),
                 Route("GET", "/v1/generation", Generations(desk, keys, now_ms)),
+                *Files(files, keys).routes(),
+                *Batches(Book(objects), files, keys, now_ms).routes(),
                 *Usage(desk, keys, catalog, now_ms).routes(),
                 *Admin(desk, keys, catalog, now_ms).routes(),
                 Route("GET", "/healthz", self._healthz),
@@ -68,8 +80,23 @@ class GatewayApp:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")
         exchange = Exchange(scope, receive, send)
+        await self._answer(exchange, lambda: self._routes.find(exchange.method, exchange.path)(exchange))
+
+    async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
+        """A line of a batch, for the key that made the batch: a request's whole life, in this process."""
+        line = LineExchange(body)
+
+        async def run() -> None:
+            key = self._keys.of_id(key_id, KeyScope.INFERENCE)
+            await self._chat.run(line.exchange, key, idempotency_key(name))
+
+        await self._answer(line.exchange, run)
+        return line.answered()
+
+    async def _answer(self, exchange: Exchange, handle: Callable[[], Awaitable[None]]) -> None:
+        """Have it handled; what is raised becomes the answer."""
         try:
-            await self._routes.find(exchange.method, exchange.path)(exchange)
+            await handle()
         except ClientLeft:
             pass
         except GatewayError as error:

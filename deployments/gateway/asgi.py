@@ -40,24 +40,26 @@ class Exchange:
 
     async def body(self, bytes_max: int) -> bytes:
         """Read the whole body. Raises `TooLarge` from Content-Length alone, or as soon as the bytes are too many."""
+        body = b"".join([chunk async for chunk in self.chunks(bytes_max)])
+        if not body:
+            raise BadRequest("The body is empty. Send a JSON object.")
+        return body
+
+    async def chunks(self, bytes_max: int) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises as `body` does."""
         length = self.header("content-length")
         if length is not None and not (length.isascii() and length.isdigit() and int(length) <= bytes_max):
             raise TooLarge(bytes_max)
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+        size, more = 0, True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            size += len(chunk)
             if size > bytes_max:
                 raise TooLarge(bytes_max)
-            if not message.get("more_body", False):
-                break
-        if not size:
-            raise BadRequest("The body is empty. Send a JSON object.")
-        return b"".join(chunks)
+            yield chunk
 
     async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
         self.started = True

@@ -8,7 +8,8 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.failpoint import failpoint
@@ -39,6 +40,8 @@ PAID = frozenset({Result.POSTED, Result.ALREADY_POSTED})
 # Whose budget an account `bud:<kind>:...` is, in the words of OpenAI's error codes.
 BUDGET_OF = {"key": "key", "project": "project", "org": "organization"}
 
+Tier = Literal["default", "batch"]
+
 REFUSALS: dict[Result, type[IdempotencyKeyReused | InProgress | PriceUnavailable]] = {
     Result.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
     Result.IN_PROGRESS: InProgress,
@@ -68,7 +71,7 @@ class Charge:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the key, and what the request says of its end user and of itself. `is_retry`: the client's SDK tries
-    again by itself.
+    again by itself. The tier `batch` is half price, and waits for the others.
     """
 
     key: KeyRecord
@@ -76,6 +79,7 @@ class Caller:
     metadata: dict[str, str] | None = None
     idempotency_key: str | None = None
     is_retry: bool = False
+    tier: Tier = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,8 @@ class Books:
         """Price the request and send its hold on the way. Raises `LedgerUnavailable` while there is no connection."""
         if not self.ledger.connected:
             raise LedgerUnavailable
+        if caller.tier == "batch":
+            price = replace(price, unit_nano=price.batch_unit_nano)
         quoted = quote(price, work)
         hold = Hold(
             str(uuid.uuid4()),
@@ -275,7 +281,7 @@ class Books:
             caller.key.project_id,
             price.model,
             price.version,
-            tier="default",
+            tier=caller.tier,
             image_units=quoted.image_units,
             output_units=quoted.output_units,
             tokens_max=work.vision_tokens + work.text_tokens + work.output_tokens,

@@ -1,5 +1,6 @@
 """Asking a replica's engine server over HTTP, and reading what it answers. Images and tokens never cross Ray."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,8 +9,9 @@ import aiohttp
 import orjson
 
 from catalog.card import ModelCard
+from deployments.gateway.chat_form import defaults, formed
 from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
-from deployments.gateway.media import Picture
+from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import OWN_FIELDS, Chat, encoded
 from deployments.gateway.slots import Replica
 from deployments.log import logger_for
@@ -32,13 +34,18 @@ class EngineBrokeOff(Exception):
 
 
 def engine_body(chat: Chat, card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> bytes:
-    """The request as the engine gets it, built anew: every image inline, the output bounded, usage always asked for.
+    """The request as the engine gets it, built anew: every image inline, in the form that the model was trained on, the
+    output bounded, usage always asked for.
 
-    Raises `BadRequest` for JSON that is nested too deeply to be sent on.
+    Raises `BadRequest` for JSON that is nested too deeply to be sent on, and for a chat that has no such form.
     """
     body = {name: value for name, value in chat.data.items() if name not in OWN_FIELDS}
     body["model"] = card.served_name
-    body["messages"] = _with_pictures(chat.data["messages"], pictures)
+    body |= defaults(body, card.chat)
+    messages = _with_pictures(chat.data["messages"], pictures, named=card.engine.name == "vllm")
+    body["messages"] = formed(messages, card.chat)
+    if videos := [picture for picture in pictures if picture.kind == "video"]:
+        body["media_io_kwargs"] = {"video": {"num_frames": videos[0].frames, "fps": videos[0].frames_per_s}}
     body["max_tokens"] = output_tokens_max
     if chat.request.stream:
         body["stream"] = True
@@ -160,20 +167,25 @@ def _has_choices(answer: object) -> bool:
     return isinstance(answer, dict) and isinstance(answer.get("choices"), list)
 
 
-def _with_pictures(messages: list[dict[str, Any]], pictures: list[Picture]) -> list[dict[str, Any]]:
-    """The messages with each image part replaced by its picture, in order."""
-    if not pictures:
-        return messages
-    remaining = iter(pictures)
+def _with_pictures(messages: list[dict[str, Any]], pictures: list[Picture], *, named: bool) -> list[dict[str, Any]]:
+    """The messages with each part that shows something replaced by its pictures. `named`: each with its identity."""
+    shown: defaultdict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for picture in pictures:
+        shown[picture.place.message, picture.place.part].append(_part(picture, named=named))
 
-    def replaced(part: dict[str, Any]) -> dict[str, Any]:
-        if part["type"] != "image_url":
-            return part
-        return {"type": "image_url", "image_url": {"url": next(remaining).data_url}}
+    def replaced(i: int, content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [part for j, sent in enumerate(content) for part in shown.get((i, j), [sent])]
 
     return [
-        message | {"content": [replaced(part) for part in message["content"]]}
-        if isinstance(message.get("content"), list)
-        else message
-        for message in messages
+        message | {"content": replaced(i, message["content"])} if isinstance(message.get("content"), list) else message
+        for i, message in enumerate(messages)
     ]
+
+
+def _part(picture: Picture, *, named: bool) -> dict[str, Any]:
+    kind = "video_url" if picture.kind == "video" else "image_url"
+    part: dict[str, Any] = {"type": kind, kind: {"url": picture.data_url}}
+    if named:
+        # vLLM's caches go by it, instead of hashing the pixels again.
+        part["uuid"] = picture.sha256
+    return part

@@ -16,11 +16,13 @@
       InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
       Conflict                   409  not in the state that things are in; not retried: waiting does not help
       TooLarge                   413  the body
+        FileTooLarge             413  a file of `/v1/files`
       OutOfCredit, BudgetSpent   429  not retried: waiting does not help
       RateLimited                429  try again after `retry_after_s`
       EngineFailed               500  the engine broke off
       Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
-                                      PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable
+                                      PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable,
+                                      FilesUnavailable
 
 No message repeats the caller's input, and none carries a stack trace.
 """
@@ -174,6 +176,13 @@ class TooLarge(GatewayError):
         )
 
 
+class FileTooLarge(TooLarge):
+    def __init__(self, bytes_max: int) -> None:
+        GatewayError.__init__(
+            self, f"The file is above {bytes_max} bytes. Split it.", param="file", code="file_too_large"
+        )
+
+
 class OutOfCredit(GatewayError):
     status = 429
     type = "insufficient_quota"
@@ -257,8 +266,9 @@ class ModelWarming(Unavailable):
 
 
 class Overloaded(Unavailable):
-    def __init__(self) -> None:
+    def __init__(self, retry_after_s: int = 1) -> None:
         super().__init__("All of the model's replicas are busy. Try again after Retry-After.", code="overloaded")
+        self.retry_after_s = retry_after_s
 
 
 class PriceUnavailable(Unavailable):
@@ -280,4 +290,11 @@ class LedgerUnavailable(Unavailable):
         super().__init__(
             "Accounting is not reachable, so nothing can be charged or run. Try again after Retry-After.",
             code="ledger_unavailable",
+        )
+
+
+class FilesUnavailable(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "Files and batches cannot be read or written. Try again after Retry-After.", code="files_unavailable"
         )

@@ -13,13 +13,17 @@ from ray.serve.handle import DeploymentHandle
 
 from accounting.price import Price
 from catalog import Catalog, ModelCard
+from deployments.batches.line import Answered
+from deployments.files.objects import open_objects
+from deployments.files.store import FileStore
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Books
 from deployments.gateway.engine import Engines
-from deployments.gateway.fetch import Fetcher, FetchLimits
 from deployments.gateway.keys import Keys, keep_fresh
 from deployments.gateway.life import ChatCompletions, ChatLimits
-from deployments.gateway.media import Media
+from deployments.gateway.media.fetch import Fetcher, FetchLimits
+from deployments.gateway.media.media import Media, MediaLimits
+from deployments.gateway.media.s3 import Buckets
 from deployments.gateway.metrics import ServeMetrics
 from deployments.gateway.route import ServeRouter
 from deployments.ledger.client import Address, LedgerClient
@@ -31,10 +35,14 @@ QUEUE_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """How a gateway finds the ledger and the engines: by application name, or by handles in its own application."""
+    """How a gateway finds the ledger and the engines: by application name, or by handles in its own application.
+
+    `batches`: the batch worker, if it is in the same application; it is the one that asks.
+    """
 
     ledger: Ledger
     engines: dict[str, DeploymentHandle[Any] | str]
+    batches: DeploymentHandle[Any] | None = None
 
     async def ledger_address(self) -> Address:
         """Ask the writer where it listens. Raises OSError while it cannot be reached."""
@@ -57,6 +65,9 @@ class Gateway:
         client: type[LedgerClient],
         limits: ChatLimits,
         fetch: FetchLimits,
+        files: str,
+        buckets: tuple[str, ...],
+        media: MediaLimits,
     ) -> None:
         self._catalog = catalog
         self._prices = {price.model: price for price in prices}
@@ -64,9 +75,13 @@ class Gateway:
         self._client = client
         self._limits = limits
         self._fetch = fetch
+        self._files = files
+        self._buckets = buckets
+        self._media = media
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
-        """Called by Serve after the constructor."""
+        """Called by Serve after the constructor. Raises `StoreFailed`."""
+        objects = open_objects(self._files)
         ledger = self._client(self._neighbours.ledger_address)
         keys = Keys(now_ms)
         fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics()
@@ -75,7 +90,7 @@ class Gateway:
             self._catalog,
             self._prices,
             keys,
-            Media(fetcher),
+            Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media),
             Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms),
             router,
             engines,
@@ -98,7 +113,12 @@ class Gateway:
             await fetcher.close()
             await engines.close()
 
-        return GatewayApp(chat, self._catalog, keys, ledger, metrics, now_ms, start, stop)
+        self._built = GatewayApp(chat, self._catalog, keys, ledger, metrics, objects, now_ms, start, stop)
+        return self._built
+
+    async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
+        """Called by the batch worker's handle: see `GatewayApp.run_line`."""
+        return await self._built.run_line(key_id, name, body)
 
 
 def _handle(neighbour: DeploymentHandle[Any] | str) -> DeploymentHandle[Any]:

@@ -19,10 +19,12 @@ class Keys:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._by_sha256: dict[str, KeyRecord] = {}
+        self._by_id: dict[str, KeyRecord] = {}
         self.loaded = False
 
     def replace(self, records: Iterable[KeyRecord]) -> None:
-        self._by_sha256 = {record.sha256: record for record in records}
+        self._by_id = {record.id: record for record in records}
+        self._by_sha256 = {record.sha256: record for record in self._by_id.values()}
         self.loaded = True
 
     def authenticate(self, authorization: str | None, scope: Scope | None) -> KeyRecord:
@@ -35,7 +37,15 @@ class Keys:
         kind, _, key = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not key.startswith(PREFIX):
             raise InvalidKey
-        record = self._by_sha256.get(sha256(key.strip()))
+        return self._working(self._by_sha256.get(sha256(key.strip())), scope)
+
+    def of_id(self, key_id: str, scope: Scope) -> KeyRecord:
+        """The record of a key that was the caller's when it asked, and must be working still. Raises as `authenticate`."""
+        if not self.loaded:
+            raise LedgerUnavailable
+        return self._working(self._by_id.get(key_id), scope)
+
+    def _working(self, record: KeyRecord | None, scope: Scope | None) -> KeyRecord:
         if record is None or not record.works_at(self._now_ms()):
             raise InvalidKey
         if scope is not None and scope not in record.scopes:

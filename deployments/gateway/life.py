@@ -3,20 +3,22 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from accounting.command import Outcome
 from accounting.failpoint import failpoint
-from accounting.key import Scope
+from accounting.key import KeyRecord, Scope
 from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
-from deployments.gateway import answer
+from deployments.files.file import Owner
+from deployments.gateway import answer, chat_form, grounding
+from deployments.gateway.affinity import affinity_key
 from deployments.gateway.asgi import ClientLeft, Exchange
-from deployments.gateway.bill import Bill, Books, Caller, Stored
-from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, ImageRefused, engine_body
+from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
+from deployments.gateway.coalesce import Answer, Coalescer, Key, Lead
+from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_body
 from deployments.gateway.errors import (
-    BadImage,
     BadRequest,
     ContextTooLong,
     EngineFailed,
@@ -27,8 +29,11 @@ from deployments.gateway.errors import (
     PriceUnavailable,
     Unavailable,
 )
+from deployments.gateway.execution import Executions, Job
+from deployments.gateway.forming import Forming, demand_of
 from deployments.gateway.keys import Keys
-from deployments.gateway.media import Media, Picture, check_decodes, decode_data_url
+from deployments.gateway.media.media import Media
+from deployments.gateway.media.picture import Picture
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.models import deployed
 from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
@@ -55,19 +60,23 @@ class ChatLimits:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may run, as soon as its hold is durable."""
+    """A request that may run, as soon as its hold is durable. Others with the same `shared_as` may share its answer."""
 
-    card: ModelCard
     bill: Bill
-    body: bytes
+    job: Job
+    shared_as: Key | None
     pictures: list[Picture]
     chat: ChatRequest
-    deadline_s: float
     transcript: Transcript
+    places: grounding.Reading | None = None
 
     def told(self) -> bytes:
         """The streamed answer so far, for an idempotency key; not put together where none is to be kept."""
         return self.transcript.encoded(self.bill) if self.bill.keeps_answer else b""
+
+    def with_places(self, engine_answer: Answer) -> Answer:
+        """The engine's answer, with boxes or points beside its text if they were asked for."""
+        return grounding.Grounded(engine_answer, self.places) if self.places else engine_answer
 
     @property
     def wants_usage(self) -> bool:
@@ -94,32 +103,38 @@ class ChatCompletions:
         self._keys = keys
         self._media = media
         self._books = books
-        self._router = router
-        self._engines = engines
+        self.forming = Forming(router.replicas)  # its `loads()` are what autoscaling goes by
+        self._executions = Executions(self.forming, router, engines, metrics)
+        self._coalescer = Coalescer()
         self._metrics = metrics
         self._limits = limits
 
     async def __call__(self, exchange: Exchange) -> None:
         """The life of a request. Raises `GatewayError` for what is told to the caller before a byte was sent."""
-        admitted = await self._admit(exchange)
+        key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
+        await self.run(exchange, key, idempotency_key(exchange))
+
+    async def run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> None:
+        """The same for a caller who is known already: a line of a batch is one."""
+        admitted = await self._admit(exchange, key, idempotency_key)
         async with (
             self._settled(admitted, exchange),
             exchange.while_connected(),
-            asyncio.timeout(admitted.deadline_s) as deadline,
+            asyncio.timeout(admitted.job.deadline_s) as deadline,
         ):
             stored = await admitted.bill.durable()
             if stored is not None:
                 await _replay(stored, admitted, exchange)
                 return
-            async with self._answer(admitted) as engine_answer:
+            async with self._answer(admitted) as answered:
+                engine_answer = admitted.with_places(answered)
                 if admitted.chat.stream:
                     await _relay_stream(engine_answer, admitted, exchange, deadline)
                 else:
                     await _relay_whole(engine_answer, admitted, exchange, deadline)
 
-    async def _admit(self, exchange: Exchange) -> Admitted:
+    async def _admit(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> Admitted:
         """Everything before the GPU: nothing is held until all of it is right."""
-        key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
         raw = await exchange.body(self._limits.body_bytes_max)
         chat = parse(raw)
         card = deployed(self._catalog, chat.request.model)
@@ -128,20 +143,25 @@ class ChatCompletions:
         price = self._prices.get(card.served_name)
         if price is None:
             raise PriceUnavailable
+        if kind := grounding.kind_asked(chat, exchange.header(grounding.ANSWER_HEADER)):
+            chat = grounding.for_engine(chat, kind, card)
         check_against_card(chat, card)
-        pictures = await self._media.load(chat.request, card)
+        pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
+        places = grounding.reading(kind, card, pictures) if kind else None
         work = bounded_work(chat.request, card, pictures)
         deadline_s = self._deadline_s(exchange, chat.request)
         body = engine_body(chat, card, pictures, work.output_tokens)
+        tier = tier_of(exchange)
+        demand = demand_of(work, f"{key.org_id}/{key.project_id}", is_batch=tier == "batch")
+        job = Job(card, body, demand, affinity_key(chat.request, pictures), deadline_s)
+        shared_as = (key.org_id, key.project_id, tier, body) if may_share(exchange, chat.request, card) else None
+        caller = Caller(key, chat.request.user, chat.request.metadata, idempotency_key, is_retry(exchange), tier)
+        # An answer that is kept, or on its way already, needs no room.
+        if caller.idempotency_key is None and not self._coalescer.runs(shared_as):
+            self._executions.check_room(job)
         # Last: from here on a hold may exist, and only `_settled` ends it.
-        bill = self._books.open_bill(
-            Caller(key, chat.request.user, chat.request.metadata, idempotency_key(exchange), is_retry(exchange)),
-            price,
-            work,
-            hashlib.sha256(raw).hexdigest(),
-            deadline_s,
-        )
-        return Admitted(card, bill, body, pictures, chat.request, deadline_s, Transcript())
+        bill = self._books.open_bill(caller, price, work, hashlib.sha256(raw).hexdigest(), deadline_s)
+        return Admitted(bill, job, shared_as, pictures, chat.request, Transcript(), places)
 
     def _deadline_s(self, exchange: Exchange, chat: ChatRequest) -> float:
         """The client's own patience for a whole answer, where the SDK tells it: given-up work is not worth a GPU."""
@@ -154,14 +174,18 @@ class ChatCompletions:
             return self._limits.deadline_s
         return min(patience_s, self._limits.deadline_s) if patience_s > 0 else self._limits.deadline_s
 
-    @asynccontextmanager
-    async def _answer(self, admitted: Admitted) -> AsyncIterator[EngineAnswer]:
-        """Have a replica's engine answer; its slot is ours until the answer was read."""
-        card, bill = admitted.card, admitted.bill
-        async with self._router.replica(card, admitted.deadline_s) as replica:
-            bill.slot_taken(replica.id)
-            async with self._engines.ask(replica, bill.request_id, admitted.body, card.context_tokens) as engine_answer:
-                yield engine_answer
+    def _answer(self, admitted: Admitted) -> AbstractAsyncContextManager[Answer]:
+        """Have an engine answer, or read along where one answers the very same already."""
+        bill, key = admitted.bill, admitted.shared_as
+
+        def run(lead: Lead) -> AbstractAsyncContextManager[Answer]:
+            return self._executions.answer(admitted.job, bill.request_id, lead)
+
+        if key is None:
+            return run(bill.slot_taken)
+        if self._coalescer.runs(key):
+            self._metrics.coalesced(admitted.job.card.served_name)
+        return self._coalescer.answer(key, bill.request_id, bill.slot_taken, run, stream=admitted.chat.stream)
 
     @asynccontextmanager
     async def _settled(self, admitted: Admitted, exchange: Exchange) -> AsyncIterator[None]:
@@ -176,7 +200,7 @@ class ChatCompletions:
             raise
         except (GatewayError, EngineBrokeOff, TimeoutError) as error:
             bill.void(outcome_of(error))
-            failure = await _diagnosed(error, admitted)
+            failure = await _diagnosed(error, admitted, self._media)
             if not exchange.started:
                 raise failure from None
             await exchange.end(answer.failure_event(bill.request_id, failure))
@@ -201,6 +225,22 @@ def is_retry(exchange: Exchange) -> bool:
     return count.isdecimal() and count.strip("0") != ""
 
 
+def tier_of(exchange: Exchange) -> Tier:
+    """What the caller pays, and whom it goes behind. Raises `BadRequest`."""
+    match exchange.header("x-tier"):
+        case None | "default":
+            return "default"
+        case "batch":
+            return "batch"
+    raise BadRequest("'X-Tier' is 'default' or 'batch'.", param="X-Tier")
+
+
+def may_share(exchange: Exchange, chat: ChatRequest, card: ModelCard) -> bool:
+    """Whether an identical request would get the very same answer, and caller and card do not mind."""
+    has_no_chance = chat.temperature == 0 or chat.seed is not None
+    return has_no_chance and card.coalesce and exchange.header("x-coalesce") != "off"
+
+
 def check_against_card(chat: Chat, card: ModelCard) -> None:
     """Refuse what this model cannot do. Pure. Raises `BadRequest` or `ContextTooLong`."""
     for name in chat.data.keys() - OWN_FIELDS:
@@ -218,7 +258,9 @@ def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) ->
     """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
     work = Work(
         tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
-        text_tokens=chat.text_bytes() + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
+        text_tokens=chat.text_bytes()
+        + chat_form.added_tokens_max(card.chat, len(pictures))
+        + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
         output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
     )
     if work.vision_tokens + work.output_tokens > card.context_tokens:
@@ -241,7 +283,7 @@ def outcome_of(error: Exception) -> Outcome:
 
 
 async def _relay_whole(
-    engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
+    engine_answer: Answer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
 ) -> None:
     bill = admitted.bill
     data = await engine_answer.whole()
@@ -257,7 +299,7 @@ async def _relay_whole(
 
 
 async def _relay_stream(
-    engine_answer: EngineAnswer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
+    engine_answer: Answer, admitted: Admitted, exchange: Exchange, deadline: asyncio.Timeout
 ) -> None:
     bill = admitted.bill
     last = None
@@ -305,23 +347,13 @@ def _headers(bill: Bill) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _diagnosed(error: Exception, admitted: Admitted) -> GatewayError:
+async def _diagnosed(error: Exception, admitted: Admitted, media: Media) -> GatewayError:
     """What to tell the caller."""
     match error:
         case ImageRefused():
-            return await _damaged_image(admitted) or error
+            return await media.damaged(admitted.pictures) or error
         case GatewayError():
             return error
         case TimeoutError():
             return Overloaded()
     return EngineFailed()
-
-
-async def _damaged_image(admitted: Admitted) -> BadImage | None:
-    """The engine could not read an image: decode each, to name the one at fault."""
-    for (param, _), picture in zip(admitted.chat.images(), admitted.pictures, strict=True):
-        try:
-            await asyncio.to_thread(check_decodes, decode_data_url(picture.data_url, param), param)
-        except BadImage as fault:
-            return fault
-    return None

@@ -20,6 +20,12 @@ class Metrics(Protocol):
     def refused(self, status: int) -> None:
         """A request was answered with an error."""
 
+    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+        """A request has waited for its turn, which came under this budget of tokens in flight."""
+
+    def coalesced(self, model: str) -> None:
+        """A request reads the answer to another one."""
+
 
 class ServeMetrics:
     """Counts in this process; Ray's agent on the node exports it."""
@@ -37,6 +43,18 @@ class ServeMetrics:
             "Request read to the engine's first chunk.",
             boundaries=SECONDS,
             tag_keys=("model",),
+        )
+        self._queue_wait = metrics.Histogram(
+            "vlmfleet_queue_wait_seconds",
+            "How long requests waited for their turn, of those that did.",
+            boundaries=SECONDS,
+            tag_keys=("model",),
+        )
+        self._budget = metrics.Gauge(
+            "vlmfleet_budget_tokens", "Tokens that may be with the model's engines at once.", tag_keys=("model",)
+        )
+        self._coalesced = metrics.Counter(
+            "vlmfleet_coalesced_requests", "Requests that shared another one's execution.", tag_keys=("model",)
         )
         self._mismatches = metrics.Counter(
             "vlmfleet_witness_mismatches",
@@ -58,6 +76,15 @@ class ServeMetrics:
     def refused(self, status: int) -> None:
         """See `Metrics.refused`."""
         self._refusals.inc(tags={"status": str(status)})
+
+    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+        """See `Metrics.queued`."""
+        self._queue_wait.observe(waited_s, tags={"model": model})
+        self._budget.set(budget_tokens, tags={"model": model})
+
+    def coalesced(self, model: str) -> None:
+        """See `Metrics.coalesced`."""
+        self._coalesced.inc(tags={"model": model})
 
 
 def exposition(snapshot: Snapshot, mismatch_ratios: dict[str, float]) -> bytes:

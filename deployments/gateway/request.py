@@ -1,10 +1,10 @@
 """The body of `POST /v1/chat/completions`: what is accepted, as data."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from deployments.gateway.errors import BadRequest
 from deployments.gateway.form import Form, json_object, refusal
@@ -31,12 +31,41 @@ class Image(Form):
     image_url: ImageUrl
 
 
+class FileContent(Form):
+    """An uploaded file by its id, or a file inline: a data URL or base64. `filename` is for people."""
+
+    file_id: Annotated[str, Field(pattern=r"^file[-_][A-Za-z0-9_-]{1,100}$")] | None = None
+    file_data: str | None = None
+    filename: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.file_id is None) == (self.file_data is None):
+            raise ValueError("give exactly one of file_id and file_data")
+        return self
+
+
+class File(Form):
+    type: Literal["file"]
+    file: FileContent
+
+
+class VideoUrl(Form):
+    url: str
+
+
+class Video(Form):
+    type: Literal["video_url"]
+    video_url: VideoUrl
+
+
 class Refusal(Form):
     type: Literal["refusal"]
     refusal: str
 
 
-Part = Annotated[Text | Image | Refusal, Field(discriminator="type")]
+Part = Annotated[Text | Image | File | Video | Refusal, Field(discriminator="type")]
+Medium = Image | File | Video
 PlainPart = Annotated[Text | Refusal, Field(discriminator="type")]
 
 
@@ -126,19 +155,33 @@ class ChatRequest(Form):
     def output_tokens_asked(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
-    def images(self) -> list[tuple[str, Image]]:
-        """Every image part with its path in the body, in order."""
+    def media(self) -> list[tuple["Place", Medium]]:
+        """Every image, file and video with its place in the body, in order."""
         return [
-            (f"messages[{i}].content[{j}].image_url", part)
+            (Place(i, j, part.type), part)
             for i, message in enumerate(self.messages)
             if isinstance(message.content, list)
             for j, part in enumerate(message.content)
-            if isinstance(part, Image)
+            if isinstance(part, Medium)
         ]
 
     def text_bytes(self) -> int:
         """UTF-8 bytes of all text that becomes prompt, an upper bound of its tokens for a byte-level tokenizer."""
         return sum(map(_text_bytes, self.messages)) + len(encoded([self.tools, self.response_format]))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a body a part stands. `type` is also the name of the field that holds its content."""
+
+    message: int = 0
+    part: int = 0
+    type: str = "image_url"
+
+    @property
+    def param(self) -> str:
+        """The path that an error names."""
+        return f"messages[{self.message}].content[{self.part}].{self.type}"
 
 
 # Ours to decide; never passed on from the body.

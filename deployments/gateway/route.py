@@ -15,7 +15,8 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from catalog.card import ModelCard
 from deployments.gateway.errors import ModelWarming, Overloaded
-from deployments.gateway.slots import Replica, Reservation, Slots
+from deployments.gateway.running import running_replicas
+from deployments.gateway.slots import Replica, Reservation, Slots, Wish
 
 LEASE = "lease"
 LEASE_END_S = 2.0
@@ -24,8 +25,11 @@ LEASE_END_S = 2.0
 class Router(Protocol):
     """Finds a replica for a request."""
 
-    def replica(self, card: ModelCard, wait_s: float) -> AbstractAsyncContextManager[Replica]:
+    def replica(self, card: ModelCard, wait_s: float, wish: Wish) -> AbstractAsyncContextManager[Replica]:
         """Hold a slot on a replica while the context lasts. Raises `ModelWarming` or `Overloaded`."""
+
+    def replicas(self, card: ModelCard) -> int:
+        """How many of the model's replicas run, as far as it is known; at least 1."""
 
 
 class ServeRouter:
@@ -42,15 +46,20 @@ class ServeRouter:
         self._slots: dict[str, Slots] = {}
 
     @asynccontextmanager
-    async def replica(self, card: ModelCard, wait_s: float) -> AsyncIterator[Replica]:
+    async def replica(self, card: ModelCard, wait_s: float, wish: Wish) -> AsyncIterator[Replica]:
         """See `Router.replica`."""
         slots = self._slots_of(card)
         try:
-            slot = await slots.take(min(self._queue_wait_s, wait_s))
+            slot = await slots.take(min(self._queue_wait_s, wait_s), wish)
         except TimeoutError as error:
             raise Overloaded if self._handles[card.id].running_replicas_populated() else ModelWarming from error
-        with slots.used(slot):
+        with slots.used(slot, wish.tokens):
             yield slot.replica
+
+    def replicas(self, card: ModelCard) -> int:
+        """See `Router.replicas`."""
+        handle = self._handles.get(card.id)
+        return max(1, len(_running(handle))) if handle else 1
 
     async def close(self) -> None:
         """Give every slot back."""
@@ -62,14 +71,15 @@ class ServeRouter:
                 handle = self._handles[card.id] = self._find(card).options(method_name=LEASE)
             except RayServeException as error:
                 raise ModelWarming from error
-            self._slots[card.id] = Slots(lambda: self._reserved(handle))
+            self._slots[card.id] = Slots(lambda wants: self._reserved(handle, wants), lambda: _running(handle))
         return self._slots[card.id]
 
     @asynccontextmanager
-    async def _reserved(self, handle: DeploymentHandle[Any]) -> AsyncIterator[Reservation]:
+    async def _reserved(self, handle: DeploymentHandle[Any], wants: str) -> AsyncIterator[Reservation]:
         """A slot with a lease on it. Raises `Overloaded` or `ModelWarming`."""
         try:
-            async with handle.choose_replica() as selection:
+            # `AffinityRouter` reads the id of the wanted replica from there.
+            async with handle.options(session_id=wants).choose_replica() as selection:
                 lease = handle.dispatch(selection, self._holder)
                 ended = asyncio.ensure_future(_ended(lease))
                 metadata = selection.replica_metadata
@@ -82,6 +92,10 @@ class ServeRouter:
             raise Overloaded from error
         except (RayServeException, RayError) as error:
             raise ModelWarming from error
+
+
+def _running(handle: DeploymentHandle[Any]) -> tuple[str, ...]:
+    return running_replicas(handle.app_name, handle.deployment_name)
 
 
 async def _ended(lease: DeploymentResponse[Any]) -> None:

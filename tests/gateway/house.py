@@ -17,14 +17,16 @@ from accounting.price import ImageWork, Price, Work
 from accounting.sqlite import SqliteStore
 from accounting.store import Store
 from catalog import Catalog, ModelCard, load_catalog
+from deployments.files.objects import open_objects
+from deployments.files.store import FileStore
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
-from deployments.gateway.fetch import Fetcher, FetchLimits
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions, ChatLimits
-from deployments.gateway.media import Media
-from deployments.gateway.slots import Replica
+from deployments.gateway.media.fetch import Fetcher, FetchLimits
+from deployments.gateway.media.media import Media
+from deployments.gateway.slots import Replica, Wish
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.server import LedgerServer
 from tests.gateway.client import Client
@@ -87,12 +89,15 @@ class OneReplica:
         self.held = 0
 
     @asynccontextmanager
-    async def replica(self, card: ModelCard, wait_s: float) -> AsyncIterator[Replica]:
+    async def replica(self, card: ModelCard, wait_s: float, wish: Wish) -> AsyncIterator[Replica]:
         self.held += 1
         try:
             yield Replica("replica-1", self.url, "engine-token")
         finally:
             self.held -= 1
+
+    def replicas(self, card: ModelCard) -> int:
+        return 1
 
 
 class Counted:
@@ -101,12 +106,20 @@ class Counted:
     def __init__(self) -> None:
         self.outcomes: list[str | None] = []
         self.errors: list[int] = []
+        self.waits_s: list[float] = []
+        self.followers = 0
 
     def ended(self, bill: Bill) -> None:
         self.outcomes.append(bill.outcome)
 
     def refused(self, status: int) -> None:
         self.errors.append(status)
+
+    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+        self.waits_s.append(waited_s)
+
+    def coalesced(self, model: str) -> None:
+        self.followers += 1
 
 
 class Writer:
@@ -155,6 +168,7 @@ class House:
     books: Books
     clock: Clock
     file: Path
+    chat: ChatCompletions
 
     @property
     def ledger(self) -> LedgerClient:
@@ -203,9 +217,9 @@ class House:
 
 @asynccontextmanager
 async def running_house(
-    folder: Path, grant_nano: int = 10**9, limits: ChatLimits = LIMITS, wrap: type[Store] | None = None
+    folder: Path, grant_nano: int = 10**9, limits: ChatLimits = LIMITS, wrap: type[Store] | None = None, files: str = ""
 ) -> AsyncIterator[House]:
-    """Start it all. `wrap` makes another store around the real one."""
+    """Start it all. `wrap` makes another store around the real one; `files`: where files lie, if not in `folder`."""
     file, clock = folder / "ledger.db", Clock()
     key, record = mint("org", "project", "key", (Scope.INFERENCE,))
     admin_key, admin_record = mint("org", "project", "admin", (Scope.MANAGE,))
@@ -227,15 +241,16 @@ async def running_house(
 
         async with writer.running(), running_engine() as engine:
             router = OneReplica(engine.url)
-            catalog = Catalog([CARD])
+            catalog, objects = Catalog([CARD]), open_objects(files or str(folder / "files"))
             books = Books(ledger, "gw_1", lambda: 0.0, clock)
             prices = {PRICE.model: PRICE}
-            chat = ChatCompletions(catalog, prices, keys, Media(fetcher), books, router, engines, metrics, limits)
-            app = GatewayApp(chat, catalog, keys, ledger, metrics, clock, start, stop)
+            media = Media(fetcher, files=FileStore(objects, clock))
+            chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits)
+            app = GatewayApp(chat, catalog, keys, ledger, metrics, objects, clock, start, stop)
             await start()
             try:
                 yield House(
-                    app, key, admin_key, record, keys, prices, engine, router, metrics, writer, books, clock, file
+                    app, key, admin_key, record, keys, prices, engine, router, metrics, writer, books, clock, file, chat
                 )
             finally:
                 await stop()

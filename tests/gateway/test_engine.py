@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_body
-from deployments.gateway.media import Picture
-from deployments.gateway.request import parse
+from deployments.gateway.media.picture import Picture
+from deployments.gateway.request import Place, parse
 from deployments.gateway.slots import Replica
 from tests.gateway.engine_server import chunks, running_engine, sends
 from tests.gateway.house import CARD
@@ -20,15 +20,51 @@ def sent(**fields: Any) -> dict[str, Any]:
     return orjson.loads(engine_body(parse(orjson.dumps(DATA | fields)), CARD, [], 64))
 
 
+def shown(base64: str, name: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64}"}, "uuid": name}
+
+
 def test_each_image_is_replaced_by_its_picture():
     """In order, through all messages; the engine sees data URLs and nothing to fetch."""
     messages = [{"role": "user", "content": [TEXT, IMAGE]}, {"role": "user", "content": [IMAGE]}]
-    pictures = [Picture(f"data:image/png;base64,{name}", "sha", 1) for name in ("AAAA", "BBBB")]
+    pictures = [
+        Picture("data:image/png;base64,AAAA", "first", 1, place=Place(0, 1)),
+        Picture("data:image/png;base64,BBBB", "second", 1, place=Place(1, 0)),
+    ]
     body = engine_body(parse(orjson.dumps({"model": "demo", "messages": messages})), CARD, pictures, 64)
     first, second = orjson.loads(body)["messages"]
-    assert first["content"] == [TEXT, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
-    assert second["content"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,BBBB"}}]
+    assert first["content"] == [TEXT, shown("AAAA", "first")]
+    assert second["content"] == [shown("BBBB", "second")]
     assert b"example.org" not in body
+
+
+def test_a_document_becomes_its_pages():
+    """One part may be several pictures, and they stand where it stood."""
+    part = {"type": "file", "file": {"file_id": "file-1"}}
+    sent = {"model": "demo", "messages": [{"role": "user", "content": [TEXT, part, TEXT]}]}
+    pages = [Picture("data:image/png;base64,AAAA", name, 1, place=Place(0, 1, "file")) for name in ("one", "two")]
+    (message,) = orjson.loads(engine_body(parse(orjson.dumps(sent)), CARD, pages, 64))["messages"]
+    assert message["content"] == [TEXT, shown("AAAA", "one"), shown("AAAA", "two"), TEXT]
+
+
+def test_only_vllm_is_told_the_names_of_pictures():
+    """No other engine has a field for them."""
+    sent = {"model": "demo", "messages": [{"role": "user", "content": [IMAGE]}]}
+    card = CARD.model_copy(update={"engine": CARD.engine.model_copy(update={"name": "lmdeploy"})})
+    body = engine_body(parse(orjson.dumps(sent)), card, [Picture("data:image/png;base64,AAAA", "name", 1)], 64)
+    assert "uuid" not in orjson.loads(body)["messages"][0]["content"][0]
+
+
+def test_a_video_is_sent_as_its_frames():
+    """With their number and their rate: the engine takes all of them and knows how much time passes between."""
+    part = {"type": "video_url", "video_url": {"url": "https://example.org/a.mp4"}}
+    sent = {"model": "demo", "messages": [{"role": "user", "content": [part]}]}
+    clip = Picture("data:video/jpeg;base64,AAAA,BBBB", "clip", 8, 32, Place(0, 0, "video_url"), "video", 2, 0.5)
+    body = orjson.loads(engine_body(parse(orjson.dumps(sent)), CARD, [clip], 64))
+    assert body["messages"][0]["content"] == [
+        {"type": "video_url", "video_url": {"url": clip.data_url}, "uuid": "clip"},
+    ]
+    assert body["media_io_kwargs"] == {"video": {"num_frames": 2, "fps": 0.5}}
 
 
 def test_what_is_ours_to_decide_is_not_passed_on():

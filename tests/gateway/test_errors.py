@@ -11,6 +11,8 @@ from deployments.gateway.errors import (
     Conflict,
     ContextTooLong,
     EngineFailed,
+    FilesUnavailable,
+    FileTooLarge,
     GatewayError,
     GatewayStarting,
     IdempotencyKeyReused,
@@ -72,6 +74,8 @@ TABLE = [
     (LedgerUnavailable(), 503, "server_error", "ledger_unavailable", {b"retry-after": b"1"}),
     (PriceUnavailable(), 503, "server_error", "price_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
     (GatewayStarting(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
+    (FilesUnavailable(), 503, "server_error", "files_unavailable", {b"retry-after": b"1"}),
+    (FileTooLarge(1), 413, INVALID, "file_too_large", {}),
 ]
 
 

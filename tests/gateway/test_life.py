@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 from accounting.budget import Period
 from accounting.command import AddPrice, Outcome, Result, SetBudget
 from accounting.price import FREE_OUTPUT_TOKENS
-from deployments.gateway.life import ChatLimits
+from catalog import ModelCard
+from deployments.gateway.asgi import Exchange
+from deployments.gateway.forming import budget, former
+from deployments.gateway.life import ChatLimits, may_share
+from deployments.gateway.request import parse
 from tests.gateway.engine_server import (
     CONTENT_CHUNKS,
     VISION_TOKENS,
@@ -28,8 +33,9 @@ from tests.gateway.engine_server import (
     sends,
     whole,
 )
-from tests.gateway.house import PRICE, STREAM, House, charge_nano, question, running_house
+from tests.gateway.house import CARD, PRICE, STREAM, House, charge_nano, question, running_house
 
+WAIT_S = 10.0  # never reached: these waits end by an event
 DAY_MS = 86_400_000
 COMPLETE_NANO = charge_nano(len(WORDS))
 
@@ -321,3 +327,129 @@ async def test_many_requests_at_once_are_each_charged_once(house: House):
     rows = await house.usage()
     assert [row["charged_nano"] for row in rows] == [COMPLETE_NANO] * 40
     assert len({row["request_id"] for row in rows}) == 40
+
+
+FIXED = {"temperature": 0}
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(WAIT_S):
+        while not met():  # noqa: ASYNC110  # nobody tells when a queue or a counter changes
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("fields", [FIXED, FIXED | STREAM], ids=["whole", "stream"])
+async def test_identical_requests_are_one_of_the_engine_and_each_is_charged(house: House, fields: dict[str, object]):
+    """A hundred at once; every caller has an answer of its own name, and pays for it."""
+    house.engine.behaves = pauses_after(1)
+    asking = [house.begin(question(user=f"user-{i}", **fields))[1] for i in range(100)]
+    await until(lambda: house.metrics.followers == 99)
+    house.engine.resume(0)
+    clients = await asyncio.gather(*asking)
+    assert len(house.engine.asked) == 1
+    answers = [client.events[-2] if "stream" in fields else client.json for client in clients]
+    assert len({answer["id"] for answer in answers}) == 100
+    assert all(a["id"] == f"chatcmpl-{c.headers['x-vlm-request-id']}" for a, c in zip(answers, clients, strict=True))
+    rows = await house.usage()
+    assert [row["charged_nano"] for row in rows] == [COMPLETE_NANO] * 100
+    assert sum(row["replica_id"] is not None for row in rows) == 1  # the one slot, so the one share of the GPU's cost
+
+
+@pytest.mark.parametrize("fields", [FIXED, FIXED | STREAM], ids=["whole", "stream"])
+async def test_the_first_of_identical_requests_leaves_and_the_other_is_answered(
+    house: House, fields: dict[str, object]
+):
+    """The slot is the other one's from then on, in the ledger, too."""
+    house.engine.behaves = pauses_after(1)
+    leaving, left = house.begin(question(**fields))
+    await house.engine.was_asked(1)
+    _, staying = house.begin(question(**fields))
+    await until(lambda: house.metrics.followers == 1)
+    leaving.leave()
+    await left
+    house.engine.resume(0)
+    assert (await staying).status == 200
+    assert len(house.engine.asked) == 1
+    rows = {row["outcome"]: row for row in await house.usage()}
+    assert rows[Outcome.COMPLETE]["charged_nano"] == COMPLETE_NANO
+    assert rows[Outcome.COMPLETE]["replica_id"] == "replica-1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "card", "may"),
+    [
+        ({"temperature": 0}, {}, CARD, True),
+        ({"seed": 7, "temperature": 1}, {}, CARD, True),
+        ({}, {}, CARD, False),
+        ({"temperature": 0.1}, {}, CARD, False),
+        ({"temperature": 0}, {"x-coalesce": "off"}, CARD, False),
+        ({"temperature": 0}, {}, CARD.model_copy(update={"coalesce": False}), False),
+    ],
+)
+def test_who_may_share_an_answer(fields: dict[str, object], headers: dict[str, str], card: ModelCard, may: bool):
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    exchange = Exchange({"method": "POST", "path": "/", "headers": pairs}, None, None)  # type: ignore[arg-type]  # unread
+    assert may_share(exchange, parse(question(**fields)).request, card) == may
+
+
+async def test_the_batch_tier_costs_half(house: House):
+    """To the nano-dollar, and the answer says so."""
+    by_image = replace(PRICE, version=2, text_token_nano=0, output_token_nano=0)
+    await house.do(AddPrice(by_image))
+    house.prices[PRICE.model] = by_image
+    clients = [await house.ask(question(), x_tier=tier) for tier in ("default", "batch")]
+    charged = [client.json["usage"]["cost_details"]["charged_nano"] for client in clients]
+    assert charged == [by_image.unit_nano, by_image.unit_nano // 2]
+    assert clients[1].json["usage"]["cost_details"]["unit_price_nano"] == by_image.batch_unit_nano
+    assert [(row["tier"], row["charged_nano"]) for row in await house.usage()] == [
+        ("default", charged[0]),
+        ("batch", charged[1]),
+    ]
+
+
+async def test_an_unknown_tier_is_refused_by_name(house: House):
+    client = await house.ask(question(), x_tier="flex")
+    assert (client.status, client.error["param"]) == (400, "X-Tier")
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request runs, one waits, and there is room for no more."""
+    monkeypatch.setattr(budget, "START_TOKENS", 1.0)
+    monkeypatch.setattr(former, "WAITING_MIN", 0)
+    monkeypatch.setattr(former, "WAITING_MAX", 1)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+async def test_what_finds_no_room_is_refused_before_its_hold(house: House):
+    """A 503 with `Retry-After`; the others are answered."""
+    house.engine.behaves = pauses_after(0)
+    asking = [house.begin(question())[1]]
+    await house.engine.was_asked(1)
+    asking.append(house.begin(question())[1])
+    await until(lambda: house.chat.forming.loads()[CARD.id].waiting_requests == 1)
+    refused = await house.ask(question())
+    assert (refused.status, refused.error["code"]) == (503, "overloaded")
+    assert 0 < int(refused.headers["retry-after"]) <= 120
+    for number in range(2):
+        house.engine.resume(number)
+    assert [client.status for client in await asyncio.gather(*asking)] == [200, 200]
+    assert len(house.metrics.waits_s) == 1
+    assert await house.charges_nano() == [COMPLETE_NANO] * 2
+    assert len(house.rows("SELECT request_id FROM hold")) == 2
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+async def test_a_client_that_leaves_the_queue_costs_the_engine_nothing(house: House):
+    house.engine.behaves = pauses_after(0)
+    _, first = house.begin(question())
+    await house.engine.was_asked(1)
+    leaving, left = house.begin(question())
+    await until(lambda: house.chat.forming.loads()[CARD.id].waiting_requests == 1)
+    leaving.leave()
+    await left
+    house.engine.resume(0)
+    await first
+    assert len(house.engine.asked) == 1
+    assert {row["outcome"] for row in await house.usage()} == {Outcome.CLIENT_LEFT_EARLY, Outcome.COMPLETE}

@@ -192,10 +192,34 @@ def test_the_newer_name_of_the_output_limit_wins():
     assert parse(body()).request.output_tokens_asked is None
 
 
+@pytest.mark.parametrize("part", [IMAGE, {"type": "file", "file": {"file_id": "file-1"}}])
+def test_no_client_names_its_own_picture(part: dict[str, Any]):
+    """vLLM would show whatever it had under that name, whosever it was."""
+    with pytest.raises(BadRequest) as refused:
+        parse(messages({"role": "user", "content": [part | {"uuid": "mine"}]}))
+    assert refused.value.param == "messages[0].content[0].uuid"
+
+
+@pytest.mark.parametrize("file", [{}, {"filename": "a.pdf"}, {"file_id": "file-1", "file_data": "AAAA"}])
+def test_a_file_is_named_or_sent(file: dict[str, Any]):
+    """One of both."""
+    with pytest.raises(BadRequest, match="exactly one of file_id and file_data") as refused:
+        parse(messages({"role": "user", "content": [{"type": "file", "file": file}]}))
+    assert refused.value.param == "messages[0].content[0].file"
+
+
+@pytest.mark.parametrize("file_id", ["", "1", "https://example.org/a.pdf", "s3://bucket/a", "file-../a"])
+def test_the_id_of_a_file_is_nothing_else(file_id: str):
+    """No address, no path."""
+    with pytest.raises(BadRequest) as refused:
+        parse(messages({"role": "user", "content": [{"type": "file", "file": {"file_id": file_id}}]}))
+    assert refused.value.param == "messages[0].content[0].file.file_id"
+
+
 def test_images_come_in_order_with_their_path():
     """Images are counted through all messages; each knows where it stood."""
     sent = messages({"role": "user", "content": [TEXT, IMAGE]}, USER, {"role": "user", "content": [IMAGE, IMAGE]})
-    assert [path for path, _ in parse(sent).request.images()] == [
+    assert [place.param for place, _ in parse(sent).request.media()] == [
         "messages[0].content[1].image_url",
         "messages[2].content[0].image_url",
         "messages[2].content[1].image_url",

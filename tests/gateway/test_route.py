@@ -9,20 +9,25 @@ from typing import Any
 import pytest
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, RequestCancelledError
 
+from deployments.gateway import running
 from deployments.gateway.errors import GatewayError, ModelWarming, Overloaded
 from deployments.gateway.route import ServeRouter
-from deployments.gateway.slots import Replica
+from deployments.gateway.slots import ANY, Replica, Wish
 from tests.gateway.house import CARD
 
 
 class Handle:
-    """A `DeploymentHandle` whose next reservation ends with `error`, if it has one."""
+    """A `DeploymentHandle` whose next reservation ends with `error`, if it has one. `sessions` are its session ids."""
+
+    app_name, deployment_name = "model-demo", "Engine-demo"
 
     def __init__(self, *, error: Exception | None = None, stuck: bool = False, populated: bool = True) -> None:
         self.error, self.stuck, self.populated = error, stuck, populated
         self.open: list[str] = []
+        self.sessions: list[str] = []
 
-    def options(self, method_name: str = "") -> "Handle":
+    def options(self, **options: str) -> "Handle":
+        self.sessions += [options["session_id"]] if "session_id" in options else []
         return self
 
     def running_replicas_populated(self) -> bool:
@@ -69,11 +74,23 @@ async def test_a_slot_carries_a_lease_of_this_gateway():
     """Without one, Serve would not see the request, nor free the slot of a gateway that died."""
     handle = Handle()
     router = router_to(handle)
-    async with router.replica(CARD, 60.0) as replica:
+    async with router.replica(CARD, 60.0, ANY) as replica:
         assert replica == Replica("r1", "http://10.0.0.9:1", "t")
         assert handle.open == ["slot", "lease of gateway-1"]
     await router.close()
     assert handle.open == []
+
+
+async def test_the_wanted_replica_travels_as_the_session():
+    """`AffinityRouter`, which Serve runs in this process, has told which replicas there are."""
+    handle = Handle()
+    running.publish(handle.app_name, handle.deployment_name, ("r1",))
+    router = router_to(handle)
+    async with router.replica(CARD, 60.0, Wish("image")):
+        assert handle.sessions == ["r1"]
+        assert router.replicas(CARD) == 1
+    await router.close()
+    running.publish(handle.app_name, handle.deployment_name, ())
 
 
 @pytest.mark.parametrize(
@@ -90,13 +107,13 @@ async def test_a_slot_carries_a_lease_of_this_gateway():
 async def test_a_model_without_a_free_replica_says_why(handle: Handle, error: type[GatewayError]):
     """A busy model and one that is starting are told apart; both are tried again."""
     with pytest.raises(error):
-        async with router_to(handle, queue_wait_s=0.01).replica(CARD, 60.0):
+        async with router_to(handle, queue_wait_s=0.01).replica(CARD, 60.0, ANY):
             pytest.fail("there is no replica")
 
 
 async def test_a_request_waits_no_longer_than_its_own_deadline():
     with pytest.raises(Overloaded):
-        async with router_to(Handle(stuck=True), queue_wait_s=3600.0).replica(CARD, 0.01):
+        async with router_to(Handle(stuck=True), queue_wait_s=3600.0).replica(CARD, 0.01, ANY):
             pytest.fail("there is no replica")
 
 
@@ -111,8 +128,8 @@ async def test_a_model_that_is_not_deployed_is_starting():
     deployed: list[bool] = []
     router = ServeRouter(find, "gateway-1", queue_wait_s=1.0)
     with pytest.raises(ModelWarming):
-        async with router.replica(CARD, 60.0):
+        async with router.replica(CARD, 60.0, ANY):
             pytest.fail("there is no replica")
     deployed.append(True)
-    async with router.replica(CARD, 60.0) as replica:
+    async with router.replica(CARD, 60.0, ANY) as replica:
         assert replica.id == "r1"

@@ -41,7 +41,7 @@ def run_in(environment: EngineEnvironment, script: Path, *arguments: str, given:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(HERE.parents[1])},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,0 +1,1 @@
+"""The standard ways to scale, to be beaten."""

@@ -1,0 +1,111 @@
+"""Having an engine answer: its turn in the queue, a slot on a replica, the request itself."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.card import ModelCard
+from deployments.gateway.answer import read_usage
+from deployments.gateway.coalesce import Answer, Lead
+from deployments.gateway.engine import EngineAnswer, Engines
+from deployments.gateway.errors import ModelWarming
+from deployments.gateway.forming import Demand, Forming, Turn
+from deployments.gateway.metrics import Metrics
+from deployments.gateway.route import Router
+from deployments.gateway.slots import Wish
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
+
+
+class EngineAway(Exception):
+    """Nothing listens at the engine of this replica."""
+
+    def __init__(self, replica_id: str) -> None:
+        super().__init__(replica_id)
+        self.replica_id = replica_id
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an engine is to do. `affinity_key`: requests that have it in common should meet on one replica."""
+
+    card: ModelCard
+    body: bytes
+    demand: Demand
+    affinity_key: str
+    deadline_s: float
+
+
+class Executions:
+    """Runs jobs, one execution each."""
+
+    def __init__(self, forming: Forming, router: Router, engines: Engines, metrics: Metrics) -> None:
+        self._forming = forming
+        self._router = router
+        self._engines = engines
+        self._metrics = metrics
+
+    def check_room(self, job: Job) -> None:
+        """Raise `Overloaded` if the job would not even be queued."""
+        self._forming.of(job.card).check_room(job.demand)
+
+    @asynccontextmanager
+    async def answer(self, job: Job, request_id: str, lead: Lead) -> AsyncIterator[Answer]:
+        """The engine's answer; the replica's slot is held until the context ends.
+
+        Raises `Overloaded`, `ModelWarming`, `BadRequest` or `EngineFailed`.
+        """
+        former = self._forming.of(job.card)
+        async with former.turn(job.demand, job.deadline_s) as turn, AsyncExitStack() as stack:
+            if turn.waited_s:
+                self._metrics.queued(job.card.served_name, turn.waited_s, former.load().budget_tokens)
+            yield TimedAnswer(await self._asked(stack, job, request_id, lead), turn)
+
+    async def _asked(self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead) -> EngineAnswer:
+        """Ask one replica, and once more another if nothing listens there: its engine restarts, and has done nothing."""
+        try:
+            return await self._asked_once(stack, job, request_id, lead)
+        except EngineAway as away:
+            logger.warning("%s: nothing listens on replica %s", job.card.served_name, away.replica_id)
+            first = away
+        try:
+            return await self._asked_once(stack, job, request_id, lead, avoid=first.replica_id)
+        except EngineAway as error:
+            raise ModelWarming from error
+
+    async def _asked_once(
+        self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead, avoid: str = ""
+    ) -> EngineAnswer:
+        wish = Wish(job.affinity_key, job.demand.tokens, avoid)
+        async with AsyncExitStack() as asking:
+            replica = await asking.enter_async_context(self._router.replica(job.card, job.deadline_s, wish))
+            lead(replica.id)
+            ask = self._engines.ask(replica, request_id, job.body, job.card.context_tokens)
+            try:
+                answer = await asking.enter_async_context(ask)
+            except ModelWarming as error:
+                raise EngineAway(replica.id) from error
+            stack.push_async_exit(asking.pop_all())
+            return answer
+
+
+class TimedAnswer:
+    """An engine's answer that tells the queue when it began."""
+
+    def __init__(self, answer: EngineAnswer, turn: Turn) -> None:
+        self._answer = answer
+        self._turn = turn
+
+    async def whole(self) -> dict[str, Any]:
+        """See `Answer.whole`."""
+        data = await self._answer.whole()
+        self._turn.began(read_usage(data["usage"]).output_tokens)
+        return data
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """See `Answer.chunks`."""
+        async for chunk in self._answer.chunks():
+            self._turn.began()
+            yield chunk

@@ -1,0 +1,1 @@
+"""How many replicas run: what of it knows Ray."""

@@ -1,0 +1,11 @@
+"""What our engine servers share: a chat completion asked and answered as vLLM has it, so a gateway knows one dialect.
+
+Imports no engine. Pure, but for the clock in an answer's `created`.
+
+| module | |
+|---|---|
+| `asked` | the request, as data |
+| `answered` | the answer: usage, chunks, errors |
+| `stop` | texts that end an answer |
+| `picture` | how pictures are read |
+"""

@@ -1,0 +1,167 @@
+"""HTTP: whole answers and streams, both of which end when their caller leaves."""
+
+import asyncio
+import hmac
+import json
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from openai_chat.answered import DONE, Answer, Piece, event, failure
+from openai_chat.asked import StreamOptions, read
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from transformers_chat.asked import VideoAsked
+from transformers_chat.batches import Batcher
+from transformers_chat.messages import Message, messages, parts
+from transformers_chat.model import Served
+from transformers_chat.sequence import AnswerFailed, Sequence
+
+# For nobody: the caller has left.
+NO_ANSWER = Response(status_code=499)
+FAILED = failure(500, "The model could not compute this answer.")
+
+
+class Server:
+    """The endpoints of one model. `media_max` is by modality, and of one request."""
+
+    def __init__(
+        self, model: Served, batcher: Batcher, name: str, token: str, context_tokens: int, media_max: dict[str, int]
+    ) -> None:
+        self._model = model
+        self._batcher = batcher
+        self._name = name
+        self._authorization = f"Bearer {token}".encode()
+        self._context_tokens = context_tokens
+        self._media_max = media_max
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/health", self._health),
+                Route("/metrics", self._metrics),
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            ]
+        )
+
+    async def _health(self, request: Request) -> Response:
+        return Response()
+
+    async def _metrics(self, request: Request) -> Response:
+        if not self._authorized(request):
+            return _refused(401, "Unauthorized")
+        counters = self._batcher.counters
+        counts = {
+            "prompt_tokens_total": ("counter", counters.prompt_tokens),
+            "generation_tokens_total": ("counter", counters.output_tokens),
+            "batches_total": ("counter", counters.batches),
+            "num_requests_running": ("gauge", self._batcher.running),
+            "num_requests_waiting": ("gauge", self._batcher.waiting),
+        }
+        lines = [f"# TYPE transformers:{name} {kind}\ntransformers:{name} {n}\n" for name, (kind, n) in counts.items()]
+        return PlainTextResponse("".join(lines), media_type="text/plain; version=0.0.4")
+
+    async def _chat(self, request: Request) -> Response:
+        if not self._authorized(request):
+            return _refused(401, "Unauthorized")
+        try:
+            asked = read(await request.body(), VideoAsked)
+            sequence = await asyncio.to_thread(self._prepared, asked, asyncio.get_running_loop())
+        except ValueError as error:
+            return _refused(400, _words(error))
+        if await request.is_disconnected():  # reading images takes its time
+            return NO_ANSWER
+        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
+        prompt = sequence.prompt
+        answer = Answer(f"chatcmpl-{request_id}", asked.model, prompt.tokens, prompt.vision_tokens)
+        self._batcher.submit(sequence)
+        if asked.stream:
+            return StreamingResponse(_events(sequence, answer, asked.stream_options), media_type="text/event-stream")
+        return await _whole(sequence, answer, request)
+
+    def _authorized(self, request: Request) -> bool:
+        said = request.headers.get("authorization", "")
+        return hmac.compare_digest(said.encode(), self._authorization)
+
+    def _prepared(self, asked: VideoAsked, loop: asyncio.AbstractEventLoop) -> Sequence:
+        """On a thread: templates, images and grammars take their time. Raises ValueError in words for the caller."""
+        if asked.model != self._name:
+            raise ValueError(f"The model `{self._name}` is the only one here.")
+        conversation = messages(asked.messages)
+        self._check(conversation)
+        prompt = self._model.reader.read(conversation, asked.frames_per_s)
+        if prompt.tokens + asked.max_tokens > self._context_tokens:
+            raise ValueError(
+                f"The model's maximum context length is {self._context_tokens} tokens: prompt and answer exceed it."
+            )
+        return self._model.sequence(prompt, asked, loop)
+
+    def _check(self, conversation: list[Message]) -> None:
+        kinds = [part.type for part in parts(conversation)]
+        for modality, most in self._media_max.items():
+            if kinds.count(f"{modality}_url") > most:
+                raise ValueError(f"At most {most} {modality}(s) may be provided in one prompt.")
+
+
+async def _whole(sequence: Sequence, answer: Answer, request: Request) -> Response:
+    collecting = asyncio.create_task(_collected(sequence))
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not collecting.done():
+            return NO_ANSWER
+        text, last = collecting.result()
+        return JSONResponse(answer.whole(text, last))
+    except AnswerFailed:
+        return JSONResponse(FAILED, status_code=500)
+    finally:
+        sequence.leave()
+        for task in (collecting, leaving):
+            task.cancel()
+        await asyncio.gather(collecting, leaving, return_exceptions=True)
+
+
+async def _collected(sequence: Sequence) -> tuple[str, Piece]:
+    """All of the text, and the last piece."""
+    texts = []
+    async for piece in sequence.pieces():
+        texts.append(piece.text)
+    return "".join(texts), piece
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(sequence: Sequence, answer: Answer, options: StreamOptions) -> AsyncIterator[str]:
+    def told(chunk: dict[str, Any], piece: Piece) -> str:
+        return event(chunk | {"usage": answer.usage(piece)} if options.continuous_usage_stats else chunk)
+
+    try:
+        yield told(answer.first_chunk(), Piece(""))
+        async for piece in sequence.pieces():
+            yield told(answer.chunk(piece), piece)
+        if options.include_usage:
+            yield event(answer.usage_chunk(piece))
+    except AnswerFailed:
+        yield event(FAILED)
+    finally:
+        sequence.leave()
+    yield DONE
+
+
+def _words(error: ValueError) -> str:
+    """They name the field at fault and repeat nothing of it."""
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return "The body is no JSON object." if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _refused(status: int, message: str) -> Response:
+    return JSONResponse(failure(status, message), status_code=status)

@@ -1,0 +1,35 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoscaling.benefit import curve
+
+
+def test_each_replica_gains_what_is_served_more_with_it() -> None:
+    assert curve(np.array([1.0, 2.0, 3.0]), np.array([50.0, 80.0, 90.0]), want=2) == (50, 30, 10, 0)
+
+
+def test_replicas_that_only_help_together_share_the_gain() -> None:
+    assert curve(np.array([1.0, 2.0]), np.array([0.0, 60.0]), want=1) == (30, 30, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 50), st.floats(0, 1e4)), min_size=1, max_size=20, unique_by=lambda point: point[0]
+    ),
+    st.integers(0, 40),
+)
+def test_no_replica_gains_more_than_the_one_before_it(points: list[tuple[float, float]], want: int) -> None:
+    replicas, served = (np.array(column) for column in zip(*sorted(points), strict=True))
+
+    gains = curve(replicas, served, want)
+
+    assert all(first >= second - 1e-5 and second >= -1e-5 for first, second in pairwise(gains))
+    assert sum(gains) <= served.max() + 1e-3
+
+
+def test_the_curve_goes_beyond_what_is_wanted() -> None:
+    assert len(curve(np.array([1.0]), np.array([1.0]), want=100)) == pytest.approx(127)
