@@ -29,10 +29,10 @@ engine-transformers:  ## our own server over Transformers, for what no engine se
 engine-vllm-0.23.0:  ## the last vLLM that has Qwen-VL
 	@$(PYTHON) environments/engine.py vllm-0.23.0 $(ENGINES)
 
-run: install engine-vllm  ## start everything here, in the foreground; Ctrl-C stops all of it
+run: install engine-vllm engine-lmdeploy  ## start everything here, in the foreground; Ctrl-C stops all of it
 	@$(BIN)/vlmfleet run
 
-up: install engine-vllm  ## the same in the background; returns when the first answer can be had
+up: install engine-vllm engine-lmdeploy  ## the same in the background; returns when the first answer can be had
 	@$(BIN)/vlmfleet up
 
 down:           ## stop it
@@ -55,14 +55,19 @@ type: install
 unit: install   ## tests without an engine
 	$(BIN)/pytest --ignore=tests/e2e -m 'not engine'
 
-test: install engine-vllm check  ## everything, the real engine included; says how long it took
+test: install engine-vllm engine-lmdeploy check  ## everything, the real engine included; says how long it took
 	$(BIN)/pytest --durations=5
 
-demo-train: engine-vllm  ## train the demo model on this machine's CPU: one to two hours
-	HF_HUB_OFFLINE=1 $(ENGINES)/vllm/bin/python -m demo.train --out demo/qwen2-vl
+test-models: install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers  ## every card's architecture, tiny, on its engine; keeps the table
+	VLMFLEET_WRITE_MODELS=1 $(BIN)/pytest tests/models -m models
 
-demo-eval: install engine-vllm  ## exact answers of the demo model on 1,000 held-out images, through the engine
-	$(BIN)/python -m demo.evaluate
+demo-train: engine-vllm  ## train the demo models on this machine's CPU: one to two hours each
+	HF_HUB_OFFLINE=1 $(ENGINES)/vllm/bin/python -m demo.train qwen2-vl --out demo/qwen2-vl
+	HF_HUB_OFFLINE=1 $(ENGINES)/vllm/bin/python -m demo.train internvl2 --out demo/internvl2 --steps 3000 --taught-by demo/qwen2-vl
+
+demo-eval: install engine-vllm engine-lmdeploy  ## exact answers of both demo models on 1,000 held-out images
+	$(BIN)/python -m demo.evaluate demo-qwen2-vl
+	$(BIN)/python -m demo.evaluate demo-internvl2
 
 bench: install engine-vllm  ## the bare engine, ray.serve.llm and vlmfleet, side by side
 	$(BIN)/python -m benchmarks.overhead
@@ -76,8 +81,10 @@ bench-usage: install  ## usage pages over a ledger of five million entries
 bench-batching: install engine-vllm  ## fairness, affinity and overload, with the batch former and without
 	$(BIN)/python -m benchmarks.batching
 
-bench-autoscaling: install  ## our policy beside the standard ones, on real traces
-	$(BIN)/python -m benchmarks.autoscaling
+TRACES ?= ../shared/data/traces/servegen-mm-image ../shared/data/traces/azure_lmm_2024_digitised_8min_days1to3.csv
+
+bench-autoscaling: install  ## policies on real traces: GPU-hours beside the best schedule
+	$(BIN)/python -m benchmarks.autoscaling $(TRACES)
 
 RATE ?= 3
 SECONDS ?= 60

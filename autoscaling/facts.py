@@ -62,7 +62,10 @@ def answer(facts: Facts, config: Config) -> Answer:
     rate = blend((facts.rate_1m, facts.rate_5m, facts.rate_15m))
     arrival = facts.margin * max(forecast.level(rate, facts.deviation, facts.season), facts.held)
     late = backlog.replicas(facts.backlog_s, facts.running, config.slack_s, config.drain_s)
-    floor = max(facts.replicas_min, zero.floor(facts.idle_s, facts.start_s, facts.attainment, config))
+    last = zero.floor(facts.idle_s, facts.start_s, facts.attainment, config)
+    if not last and arrival <= 1:
+        arrival = 0.0  # what is left of it is the memory of a deviation
+    floor = max(facts.replicas_min, last)
     want = max(math.ceil(arrival + late - EPSILON), floor)
     if facts.blind:
         want = max(want, facts.last_want)

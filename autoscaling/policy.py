@@ -20,6 +20,7 @@ from autoscaling.season import Season
 
 FIRST_S = 60.0  # of arrivals, before a forecast means anything
 NEVER_S = 1e9
+BENEFITS_S = 60.0  # between two benefit curves
 TERMS = tuple(term.name for of in (Facts, Answer) for term in fields(of))
 FACTS_OF = attrgetter(*(fact.name for fact in fields(Facts)))
 ANSWER_OF = attrgetter(*(term.name for term in fields(Answer)))
@@ -147,7 +148,8 @@ class WorkPolicy:
                     held.levels, facts.deviation, arrivals.open_s, observation.start_s, budget.share(config)
                 )
                 replay = replay.close(moment, config)
-                benefits = self._benefits(replay, held, result.want)
+                if arrivals.age_s // BENEFITS_S != (arrivals.age_s - arrivals.open_s) // BENEFITS_S:
+                    benefits = self._benefits(replay, held, result.want)
             arrivals = arrivals.close()
         return State(
             now_s=observation.now_s,

@@ -83,10 +83,10 @@ def entitled(pool: Pool, asks: Sequence[Ask]) -> tuple[dict[str, int], dict[str,
 
 
 def _grow(left: Left, asks: Sequence[Ask], have: dict[str, int], most: Mapping[str, int]) -> None:
-    """One replica after the other, each to the ask where it is worth most; of equals to the first."""
+    """One replica after the other, each to the ask where it is worth most; of equals to the one that has less."""
     open_asks = list(asks)
     while open_asks := [ask for ask in open_asks if have[ask.model] < most[ask.model] and left.fits(ask.offer)]:
-        best = max(open_asks, key=lambda ask: (ask.worth(have[ask.model]), ask.priority))
+        best = max(open_asks, key=lambda ask: (ask.worth(have[ask.model]), ask.priority, -have[ask.model]))
         have[best.model] += 1
         left.take(best.offer)
 

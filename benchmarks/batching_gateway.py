@@ -26,6 +26,7 @@ from deployments.files.objects import open_objects
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
+from deployments.gateway.errors import GatewayError
 from deployments.gateway.forming import Former
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions, ChatLimits
@@ -102,13 +103,13 @@ class LocalRouter:
 class Uncounted:
     """`Metrics` that nobody reads."""
 
-    def ended(self, bill: Bill) -> None:
+    def ended(self, bill: Bill, elapsed_s: float) -> None:
         """See `Metrics.ended`."""
 
-    def refused(self, status: int) -> None:
+    def refused(self, error: GatewayError) -> None:
         """See `Metrics.refused`."""
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+    def queued(self, model: str, waited_s: float) -> None:
         """See `Metrics.queued`."""
 
     def coalesced(self, model: str) -> None:
@@ -119,7 +120,7 @@ async def serve(setup: Setup) -> None:
     """Answer until standard input ends."""
     card = load_catalog(CARDS).find(MODEL).model_copy(update={"slo": Slo(**setup.slo)})
     if not setup.forms:
-        Former._has_room = lambda self, *, is_batch: True  # type: ignore[method-assign]  # noqa: SLF001  # as if there were none
+        Former._has_room = lambda self, *, is_batch: True  # type: ignore[method-assign]  # as if there were none
     minted = {name: mint("org", name, name, (Scope.INFERENCE,)) for name in TENANTS}
     with closing(SqliteStore(Path(setup.folder) / "ledger.db", _now_ms)) as store:
         grants = [Grant(f"grant-{name}", record.credit_account, 10**15) for name, (_, record) in minted.items()]

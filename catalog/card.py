@@ -249,10 +249,26 @@ class Shutdown(Data):
     successor: Slug | None = None
 
 
+class WorkCost(Data):
+    """Seconds of one replica at full load that a request takes, by what it consists of: fitted to measurements."""
+
+    request_s: Annotated[float, Field(ge=0)]
+    patch_s: Annotated[float, Field(ge=0)] = 0.0
+    vision_token_s: Annotated[float, Field(ge=0)]
+    text_token_s: Annotated[float, Field(ge=0)]
+    output_token_s: Annotated[float, Field(ge=0)]
+
+
 class Autoscaling(Data):
+    """Bounds of the autoscaler. `start_s` is how long a replica takes to start, until some were seen; `work` what requests
+    cost, else that of a 7B model on an A100. `ongoing_requests_target` of a replica counts where nothing else decides.
+    """
+
     replicas_min: Annotated[int, Field(ge=0)] = 1
     replicas_max: Positive = 1
     ongoing_requests_target: Positive = 16
+    start_s: Annotated[float, Field(gt=0)] = 120.0
+    work: WorkCost | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

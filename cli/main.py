@@ -5,7 +5,7 @@ import sys
 import typer
 
 from accounting.store import StoreError
-from cli import budgets, credit, export, fleet, k8s, keys, ledger, price, reports, simulate
+from cli import budgets, calibrate, credit, export, fleet, k8s, keys, ledger, price, reports, scaling, simulate
 from cli.failed import Failed
 from deployments.launch import LaunchError
 
@@ -21,7 +21,9 @@ app.add_typer(budgets.app, name="budgets")
 app.add_typer(credit.app, name="credit")
 reports.add_to(app)
 price.add_to(app)
+calibrate.add_to(app)
 simulate.add_to(app)
+app.add_typer(scaling.app, name="scaling")
 app.add_typer(ledger.app, name="ledger")
 export.add_to(app)
 app.add_typer(k8s.app, name="k8s")

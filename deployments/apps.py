@@ -10,14 +10,16 @@ from typing import Annotated, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
-from catalog import CardError, Catalog, ModelCard, load_catalog
+from autoscaling.config import Config
+from catalog import Catalog, ModelCard, load_catalog
 from catalog.licence import check_licence
 from catalog.memory import check_memory
 from deployments.batches.deployment import OWN_APP, BatchWorker
+from deployments.engines.door import DOOR, Door, engine_name
 from deployments.engines.environment import find_environment
-from deployments.engines.replica import LAUNCHERS, Engine
+from deployments.engines.replica import Engine
 from deployments.gateway.affinity_router import AffinityRouter
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
@@ -27,11 +29,14 @@ from deployments.ledger.client import LedgerClient
 from deployments.ledger.writer import LedgerWriter
 from deployments.log import logger_for
 from deployments.pricing import price_of
+from deployments.scaling.governor import Keeper
+from deployments.scaling.members import members_of, pool_of
 
 logger = logger_for(__name__)
 
 CHECKOUT = Path(__file__).parent.parent
 LEDGER_APP = "ledger"
+POLICY = "deployments.scaling.policy:ScalingPolicy"
 
 # A gateway waits for engines, so it holds many requests at once; an engine's slots are what its batch has room for.
 GATEWAY_ONGOING_MAX = 1000
@@ -108,6 +113,22 @@ class BatchSettings(Places):
     gateway: str = "gateway"
 
 
+class ScalingSettings(Places):
+    """`gpus`: how many of each kind the models share, empty for no bound; `usd_per_hour_max` is a ceiling on what runs.
+    Models with a higher priority (1 is usual) get theirs first.
+
+    `late_start_s`: a replica idles so long rather than have one request wait for a start; `watch_s`: nothing is given back
+    before the governor has watched so long.
+    """
+
+    models: Names
+    gpus: dict[str, Annotated[int, Field(ge=0)]] = {}
+    usd_per_hour_max: Annotated[float, Field(gt=0)] | None = None
+    priorities: dict[str, Annotated[float, Field(gt=0)]] = {}
+    late_start_s: Annotated[float, Field(ge=0)] = Config().late_price_s
+    watch_s: Annotated[float, Field(ge=0)] = Config().warm_s
+
+
 class GatewaySettings(Hosting):
     """`together: true` puts ledger and engines into the gateway's own application, for `serve run` without a file."""
 
@@ -120,6 +141,8 @@ class GatewaySettings(Hosting):
     # Buckets that a request may name as `s3://bucket/key`; every key may read all that is in them.
     media_buckets_allowed: Names = []
     media_cache_bytes_max: Annotated[int, Field(ge=0)] = MediaLimits().cache_bytes_max
+    # A line in the log for each request.
+    request_log: bool = True
 
 
 def ledger(settings: LedgerSettings) -> Application:
@@ -130,7 +153,8 @@ def ledger(settings: LedgerSettings) -> Application:
 def engine(settings: EngineSettings) -> Application:
     """The application `model-<served name>`: the replicas of one model."""
     (card,) = settings.pick([settings.model])
-    return _engine(settings, card, LEDGER_APP)
+    door = serve.deployment(name=DOOR, ray_actor_options={"num_cpus": 0})(Door)
+    return door.bind(_engine(settings, card, LEDGER_APP))
 
 
 def gateway(settings: GatewaySettings) -> Application:
@@ -141,6 +165,18 @@ def gateway(settings: GatewaySettings) -> Application:
 def batches(settings: BatchSettings) -> Application:
     """The application `batches`: the one worker of the Batch API."""
     return _batches(settings, settings.pick(settings.models), settings.gateway)
+
+
+def scaling(settings: ScalingSettings) -> Application:
+    """The application `scaling`: who decides how many replicas each model has. Raises `DoesNotFit`."""
+    catalog = settings.pick(settings.models)
+    deployment = serve.deployment(name="Keeper", ray_actor_options={"num_cpus": 0.1})(Keeper)
+    return deployment.bind(
+        members_of(catalog, settings.priorities),
+        pool_of(catalog, settings.gpus, settings.usd_per_hour_max),
+        Config(late_price_s=settings.late_start_s, warm_s=settings.watch_s),
+        settings.state / "scaling.jsonl",
+    )
 
 
 def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Application:
@@ -163,21 +199,12 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         settings.objects,
         tuple(settings.media_buckets_allowed),
         MediaLimits(cache_bytes_max=settings.media_cache_bytes_max),
+        logs_requests=settings.request_log,
     )
 
 
 def engine_app_name(card: ModelCard) -> str:
     return f"model-{card.served_name}"
-
-
-def check_engine(card: ModelCard) -> None:
-    """Raise `CardError` for an engine that nothing here can start."""
-    engine = card.engine
-    if engine.name not in LAUNCHERS:
-        raise CardError(
-            f"{card.served_name} needs {engine.name} {engine.version}, and no launcher here starts that engine (there "
-            f"are: {', '.join(LAUNCHERS)}); with one, its environment is made by: make engine-{engine.name}"
-        )
 
 
 def _ledger(settings: LedgerSettings, catalog: Catalog) -> Application:
@@ -196,14 +223,13 @@ def _batches(places: Places, catalog: Catalog, gateway: str) -> Application:
 def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> Application:
     """Raises `CardError` for a card that cannot be served, before anything is downloaded or a GPU is taken."""
     check_licence(card, hosting.licence_accepted)
-    check_engine(card)
     check_memory(card)
     if card.licence.hosted_api == "no":
         logger.warning("%s starts by licence_accepted: %s", card.served_name, "; ".join(card.licence.conditions))
     folder = CHECKOUT / hosting.engines
     scaling = card.autoscaling
     deployment = serve.deployment(
-        name=f"Engine-{card.served_name}",
+        name=engine_name(card),
         max_ongoing_requests=card.engine.sequences_max,
         graceful_shutdown_timeout_s=DRAIN_S,
         health_check_period_s=HEALTH_EVERY_S,
@@ -212,6 +238,12 @@ def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> App
             min_replicas=scaling.replicas_min,
             max_replicas=scaling.replicas_max,
             target_ongoing_requests=scaling.ongoing_requests_target,
+            # When to go up and down is the policy's business alone.
+            upscale_delay_s=0,
+            downscale_delay_s=0,
+            metrics_interval_s=1,
+            look_back_period_s=5,
+            policy=AutoscalingPolicy(policy_function=POLICY, policy_kwargs={"model": card.served_name}),
         ),
         request_router_config=RequestRouterConfig(request_router_class=AffinityRouter),
     )(Engine)
@@ -220,7 +252,7 @@ def _engine(hosting: Hosting, card: ModelCard, ledger: Application | str) -> App
 
 def _gpus(card: ModelCard, engines: Path) -> int:
     """A card for CPUs takes a GPU all the same where its engine's environment is the GPU build."""
-    if card.accelerators.count:
+    if card.accelerators.count or not engines.is_dir():  # a cluster's builder may be a machine without engines
         return card.accelerators.count
     return int(find_environment(engines, card.engine.name, card.engine.version).build == "gpu")
 

@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else: figures, and how they went over time. Pure."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def page(
     )
 
 
-def plot(title: str, lines: dict[str, Sequence[float | None]], seconds: float) -> str:
+def plot(title: str, lines: Mapping[str, Sequence[float | None]], seconds: float) -> str:
     """A line a series over the run; None is a gap."""
     top = max((value for line in lines.values() for value in line if value is not None), default=0) or 1
     drawn = []

@@ -15,6 +15,7 @@ from deployments.files.objects import open_objects
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
+from deployments.gateway.errors import GatewayError
 from deployments.gateway.keys import Keys, keep_fresh
 from deployments.gateway.life import ChatCompletions, ChatLimits
 from deployments.gateway.media.fetch import Fetcher, FetchLimits
@@ -45,13 +46,13 @@ class OneReplica:
 class Uncounted:
     """`Metrics` that nobody reads."""
 
-    def ended(self, bill: Bill) -> None:
+    def ended(self, bill: Bill, elapsed_s: float) -> None:
         """See `Metrics.ended`."""
 
-    def refused(self, status: int) -> None:
+    def refused(self, error: GatewayError) -> None:
         """See `Metrics.refused`."""
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+    def queued(self, model: str, waited_s: float) -> None:
         """See `Metrics.queued`."""
 
     def coalesced(self, model: str) -> None:

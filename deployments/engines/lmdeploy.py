@@ -10,7 +10,7 @@ from deployments.engines.launch import NO_MEDIA_DOMAIN, Flags, Launch, Place, ar
 
 # LMDeploy's own server with our chat endpoint; it runs in the engine's environment, nothing of it is imported here.
 SERVER = Path(__file__).parents[2] / "engines" / "lmdeploy_server.py"
-# What its chat endpoint takes of a request, see `engines/lmdeploy_chat/asked.py`.
+# What its chat endpoint takes of a request, see `engines/openai_chat/asked.py`.
 PARAMETERS = frozenset(
     {
         "temperature",

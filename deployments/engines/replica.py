@@ -12,6 +12,7 @@ from catalog.card import ModelCard
 from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
 from deployments.engines.lmdeploy import lmdeploy
+from deployments.engines.metrics import TABLE, EngineMetrics
 from deployments.engines.server import EngineServer
 from deployments.engines.transformers import transformers
 from deployments.engines.vllm import vllm
@@ -19,7 +20,9 @@ from deployments.engines.weights import locate
 from deployments.engines.witness import Occupant, Witness
 from deployments.ledger.client import LedgerClient
 from deployments.ledger.locate import Ledger, writer_address
+from deployments.metric import Instruments
 from deployments.port import free_port
+from deployments.scaling.starting import Stopwatch
 
 HOLDER_CHECK_EVERY_S = 30.0
 LAUNCHERS: dict[str, Launcher] = {"vllm": vllm, "lmdeploy": lmdeploy, "transformers": transformers}
@@ -34,8 +37,10 @@ class Engine:
         """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
         self._witness = Witness(_occupant(card), LedgerClient(lambda: writer_address(ledger)), _now_ms)
         self._witness.start()
+        stopwatch = Stopwatch()
         host = ray.util.get_node_ip_address()
         weights = await asyncio.to_thread(locate, card.source, checkout, cache)
+        stopwatch.weights_are_here()
         place = Place(host, free_port(host), secrets.token_urlsafe(32), weights)
         environment = find_environment(engines, card.engine.name, card.engine.version)
         self._metadata = {
@@ -43,11 +48,14 @@ class Engine:
             "token": place.token,
         }
         self._stopped = False
+        self._metrics = EngineMetrics(card.served_name, Instruments(TABLE))
         launch = LAUNCHERS[card.engine.name](card, environment, place)
-        self._server = EngineServer(launch, self._metadata["url"], changed=self._witness.look_soon)
+        self._server = EngineServer(launch, self._metadata["url"], changed=self._changed)
         self._witness.watch(self._server, place.token)
         await self._server.start()
+        await asyncio.to_thread(stopwatch.tell, card.served_name)
         self._supervisor = asyncio.create_task(self._server.supervise(lambda: self._stopped))
+        self._reader = asyncio.create_task(self._metrics.keep_reading(self._server, place.token))
 
     def record_replica_metadata(self) -> dict[str, str]:
         """Published by Serve to every gateway, once: where the engine server is, and the token that opens it."""
@@ -61,6 +69,11 @@ class Engine:
                 await asyncio.sleep(HOLDER_CHECK_EVERY_S)
                 lives = await asyncio.to_thread(_lives, holder)
 
+    def _changed(self) -> None:
+        """The engine server has another `epoch`, or is ready, or is not any more."""
+        self._witness.look_soon()
+        self._metrics.changed(self._server.epoch, ready=self._server.ready)
+
     async def check_health(self) -> None:
         """Called by Serve; what it raises is in Serve's status."""
         await self._server.check()
@@ -68,6 +81,7 @@ class Engine:
     async def __del__(self) -> None:
         self._stopped = True
         self._supervisor.cancel()
+        self._reader.cancel()
         await self._witness.look()  # the last counters, while there is an engine to ask
         await self._server.stop()
         await self._witness.close()

@@ -8,7 +8,9 @@ from deployments.batches.book import Book
 from deployments.batches.line import Answered
 from deployments.files.objects import Objects
 from deployments.files.store import FileStore
+from deployments.gateway import request_log
 from deployments.gateway.admin import Admin
+from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
 from deployments.gateway.batches import Batches
 from deployments.gateway.desk import Desk
@@ -22,11 +24,12 @@ from deployments.gateway.generation import Generations
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions
 from deployments.gateway.line import LineExchange, idempotency_key
-from deployments.gateway.metrics import Metrics, exposition
+from deployments.gateway.metrics import Metrics
+from deployments.gateway.metrics_fleet import exposition
+from deployments.gateway.metrics_hour import LastHour
 from deployments.gateway.models import deployed, model_object
 from deployments.gateway.routes import Route, Routes
 from deployments.gateway.usage import Usage
-from deployments.gateway.witness import Witness
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
 
@@ -47,15 +50,19 @@ class GatewayApp:
         now_ms: Callable[[], int],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
+        *,
+        explain: Explain = nobody,
+        logs_requests: bool = True,
     ) -> None:
         self._chat = chat
         self._catalog = catalog
         self._keys = keys
         self._metrics = metrics
+        self._logs_requests = logs_requests
         self._start = start
         self._stop = stop
         self._desk = desk = Desk(ledger)
-        self._witness = Witness(desk, catalog, now_ms)
+        self._last_hour = LastHour(desk, catalog, now_ms)
         files = FileStore(objects, now_ms)
         self._routes = Routes(
             [
@@ -66,7 +73,7 @@ class GatewayApp:
                 *Files(files, keys).routes(),
                 *Batches(Book(objects), files, keys, now_ms).routes(),
                 *Usage(desk, keys, catalog, now_ms).routes(),
-                *Admin(desk, keys, catalog, now_ms).routes(),
+                *Admin(desk, keys, catalog, now_ms, explain).routes(),
                 Route("GET", "/healthz", self._healthz),
                 Route("GET", "/readyz", self._readyz),
                 Route("GET", "/metrics", self._fleet_metrics),
@@ -95,19 +102,25 @@ class GatewayApp:
 
     async def _answer(self, exchange: Exchange, handle: Callable[[], Awaitable[None]]) -> None:
         """Have it handled; what is raised becomes the answer."""
+        told: GatewayError | None = None
         try:
             await handle()
         except ClientLeft:
             pass
         except GatewayError as error:
-            self._metrics.refused(error.status)
+            told = error
             await exchange.answer(error.status, error.encoded(), error.headers())
         except Exception:
             # The last boundary: a defect of ours is logged whole and told as a 500.
             logger.exception("a request failed by a defect")
+            told = EngineFailed()
             if not exchange.started:
-                failure = EngineFailed()
-                await exchange.answer(failure.status, failure.encoded())
+                await exchange.answer(told.status, told.encoded())
+        finally:
+            if told is not None:
+                self._metrics.refused(told)
+            if self._logs_requests:
+                request_log.log(exchange, told)
 
     async def _models(self, exchange: Exchange) -> None:
         key = self._keys.authenticate(exchange.header("authorization"), None)
@@ -128,7 +141,7 @@ class GatewayApp:
 
     async def _fleet_metrics(self, exchange: Exchange) -> None:
         self._keys.authenticate(exchange.header("authorization"), KeyScope.MANAGE)
-        text = exposition(await self._desk.ask("snapshot"), await self._witness.mismatch_ratios())
+        text = exposition(await self._desk.ask("snapshot"), await self._last_hour.look())
         await exchange.answer(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """One HTTP exchange over raw ASGI: a bounded body in, one answer or a stream out."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,7 +32,15 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.started = False
+        self.status = 0
+        # What the log says of this request: see `request_log.py`.
+        self.notes: dict[str, str | None] = {}
+        self._began_s = time.monotonic()
         self.ended = False
+
+    def elapsed_s(self) -> float:
+        """How long ago the request began."""
+        return time.monotonic() - self._began_s
 
     def header(self, name: str) -> str | None:
         """A request header, by its lower-case name."""
@@ -62,7 +71,7 @@ class Exchange:
             yield chunk
 
     async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
-        self.started = True
+        self.started, self.status = True, status
         all_headers = [(b"content-type", media_type), *headers]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 

@@ -104,11 +104,16 @@ class Bill:
         self.finish: str | None = None
         self.replica_id: str | None = None
         self.ttft_s: float | None = None
+        self.hold_ack_s: float | None = None
+        self.tier = hold.tier
+        self.key_id = hold.key_id
         self.outcome: Outcome | None = None
+        self.is_cold_start = False
         self._books = books
         self._attempt_number = 1
         self._slot_from_ms: int | None = None
         self._first_byte: asyncio.Future[Reply] | None = None
+        self._answered_s: float | None = None
         self._read_at_s = books.clock_s()
         self._hold = books.ledger.submit(hold)
         failpoint("hold.queued")
@@ -125,6 +130,7 @@ class Bill:
         except TimeoutError:
             self.void(Outcome.LEDGER_FAILED)
             raise LedgerUnavailable from None
+        self.hold_ack_s = self.age_s()
         self.limits = reply.limits
         if reply.result in HELD:
             self._adopt(reply)
@@ -143,10 +149,14 @@ class Bill:
         self.replica_id = replica_id
         self._slot_from_ms = self._books.now_ms()
 
+    def waited_for_start(self) -> None:
+        """The model was started for this request, among others."""
+        self.is_cold_start = True
+
     def first_chunk(self) -> None:
         """The engine has sent its first chunk."""
         if self.ttft_s is None:
-            self.ttft_s = self._books.clock_s() - self._read_at_s
+            self.ttft_s = self.age_s()
 
     def first_byte(self) -> None:
         """The caller is about to be sent its first byte: no retry takes this request over any more."""
@@ -157,6 +167,21 @@ class Bill:
         """Whether a retry had taken the request over before its first byte; known a moment after that."""
         marked = self._first_byte
         return marked is not None and marked.done() and marked.result().result is Result.NOT_THE_CURRENT_ATTEMPT
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the caller has been sent a stream's first byte."""
+        return self._first_byte is not None
+
+    def age_s(self) -> float:
+        """How long ago the hold was sent."""
+        return self._books.clock_s() - self._read_at_s
+
+    def tpot_s(self) -> float | None:
+        """Time for each token after the first, of an answer that has ended with at least two."""
+        if self._answered_s is None or self.ttft_s is None or self.usage.output_tokens < 2:
+            return None
+        return (self._answered_s - self.ttft_s) / (self.usage.output_tokens - 1)
 
     def charge(self) -> Charge:
         """What the usage so far costs: at the admission's price, and never above the hold."""
@@ -219,6 +244,7 @@ class Bill:
     def _end(self, outcome: Outcome, answer: bytes) -> asyncio.Future[Reply]:
         """Charge what was used."""
         self.outcome = outcome
+        self._answered_s = self.age_s()
         kept = answer.decode() if self.keeps_answer else None
         charged_nano = self.charge().amount_nano
         acknowledged = self._books.ledger.submit(
@@ -251,7 +277,7 @@ class Bill:
             cached_tokens=self.usage.cached_tokens,
             output_tokens=self.usage.output_tokens,
             ttft_ms=None if self.ttft_s is None else round(1000 * self.ttft_s),
-            latency_ms=round(1000 * (self._books.clock_s() - self._read_at_s)),
+            latency_ms=round(1000 * self.age_s()),
             slot_from_ms=self._slot_from_ms,
             slot_to_ms=None if self._slot_from_ms is None else self._books.now_ms(),
         )

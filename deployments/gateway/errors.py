@@ -22,7 +22,7 @@
       EngineFailed               500  the engine broke off
       Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
                                       PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable,
-                                      FilesUnavailable
+                                      FilesUnavailable, ScalingUnavailable (not retried)
 
 No message repeats the caller's input, and none carries a stack trace.
 """
@@ -261,8 +261,12 @@ class Unavailable(GatewayError):
 class ModelWarming(Unavailable):
     retry_after_s = 5
 
-    def __init__(self) -> None:
-        super().__init__("The model is starting. Try again after Retry-After.", code="model_warming")
+    def __init__(self, retry_after_s: int = 5) -> None:
+        super().__init__(
+            "The model is starting. Try again after Retry-After, or send 'Prefer: wait=N' to wait for it N seconds.",
+            code="model_warming",
+        )
+        self.retry_after_s = retry_after_s
 
 
 class Overloaded(Unavailable):
@@ -290,6 +294,16 @@ class LedgerUnavailable(Unavailable):
         super().__init__(
             "Accounting is not reachable, so nothing can be charged or run. Try again after Retry-After.",
             code="ledger_unavailable",
+        )
+
+
+class ScalingUnavailable(Unavailable):
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing answers for autoscaling. Deploy the application 'scaling', or look at its state in Serve.",
+            code="scaling_unavailable",
         )
 
 

@@ -1,20 +1,23 @@
 """Having an engine answer: its turn in the queue, a slot on a replica, the request itself."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from accounting.price import Work
 from catalog.card import ModelCard
 from deployments.gateway.answer import read_usage
 from deployments.gateway.coalesce import Answer, Lead
 from deployments.gateway.engine import EngineAnswer, Engines
-from deployments.gateway.errors import ModelWarming
+from deployments.gateway.errors import ModelWarming, Overloaded, Unavailable
 from deployments.gateway.forming import Demand, Forming, Turn
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.route import Router
 from deployments.gateway.slots import Wish
+from deployments.gateway.waking import Awake, Waking
 from deployments.log import logger_for
+from deployments.scaling.signals import Signals, Visit
 
 logger = logger_for(__name__)
 
@@ -29,39 +32,68 @@ class EngineAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an engine is to do. `affinity_key`: requests that have it in common should meet on one replica."""
+    """What an engine is to do. `affinity_key`: requests that have it in common should meet on one replica.
+
+    `patience_s`: how long it waits for a model to start of which no replica runs.
+    """
 
     card: ModelCard
     body: bytes
     demand: Demand
     affinity_key: str
     deadline_s: float
+    work: Work
+    patience_s: float = 0.0
 
 
 class Executions:
     """Runs jobs, one execution each."""
 
-    def __init__(self, forming: Forming, router: Router, engines: Engines, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        forming: Forming,
+        router: Router,
+        engines: Engines,
+        metrics: Metrics,
+        signals: Signals | None = None,
+        waking: Waking | None = None,
+    ) -> None:
         self._forming = forming
         self._router = router
         self._engines = engines
         self._metrics = metrics
+        self._signals = signals or Signals()
+        self._waking = waking or Awake()
 
     def check_room(self, job: Job) -> None:
-        """Raise `Overloaded` if the job would not even be queued."""
-        self._forming.of(job.card).check_room(job.demand)
+        """Raise `Overloaded` or `ModelWarming` if the job would not even be queued; it counts as demand all the same."""
+        try:
+            self._waking.check(job.card, job.patience_s)
+            self._forming.of(job.card).check_room(job.demand)
+        except Unavailable as error:
+            load, is_missed = self._signals.of(job.card), isinstance(error, Overloaded)
+            load.refused(job.work, is_batch=job.demand.is_batch, is_missed=is_missed)
+            raise
 
     @asynccontextmanager
-    async def answer(self, job: Job, request_id: str, lead: Lead) -> AsyncIterator[Answer]:
-        """The engine's answer; the replica's slot is held until the context ends.
+    async def answer(
+        self, job: Job, request_id: str, lead: Lead, woke: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Answer]:
+        """The engine's answer; the replica's slot is held until the context ends. `woke` is called if the model had to
+        start for it.
 
         Raises `Overloaded`, `ModelWarming`, `BadRequest` or `EngineFailed`.
         """
-        former = self._forming.of(job.card)
-        async with former.turn(job.demand, job.deadline_s) as turn, AsyncExitStack() as stack:
-            if turn.waited_s:
-                self._metrics.queued(job.card.served_name, turn.waited_s, former.load().budget_tokens)
-            yield TimedAnswer(await self._asked(stack, job, request_id, lead), turn)
+        former, load = self._forming.of(job.card), self._signals.of(job.card)
+        with load.visit(job.work, is_batch=job.demand.is_batch) as visit:
+            if await self._waking.wait(job.card, job.patience_s):
+                visit.agreed_to_wait()
+                woke()
+            async with former.turn(job.demand, job.deadline_s) as turn, AsyncExitStack() as stack:
+                visit.dispatched()
+                if turn.waited_s:
+                    self._metrics.queued(job.card.served_name, turn.waited_s)
+                yield TimedAnswer(await self._asked(stack, job, request_id, lead), turn, visit)
 
     async def _asked(self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead) -> EngineAnswer:
         """Ask one replica, and once more another if nothing listens there: its engine restarts, and has done nothing."""
@@ -92,20 +124,27 @@ class Executions:
 
 
 class TimedAnswer:
-    """An engine's answer that tells the queue when it began."""
+    """An engine's answer that tells the queue and the autoscaler when it began, and the latter how long it was."""
 
-    def __init__(self, answer: EngineAnswer, turn: Turn) -> None:
+    def __init__(self, answer: EngineAnswer, turn: Turn, visit: Visit) -> None:
         self._answer = answer
         self._turn = turn
+        self._visit = visit
 
     async def whole(self) -> dict[str, Any]:
         """See `Answer.whole`."""
         data = await self._answer.whole()
-        self._turn.began(read_usage(data["usage"]).output_tokens)
+        output_tokens = read_usage(data["usage"]).output_tokens
+        self._turn.began(output_tokens)
+        self._visit.began(output_tokens)
+        self._visit.produced(output_tokens)
         return data
 
     async def chunks(self) -> AsyncIterator[dict[str, Any]]:
         """See `Answer.chunks`."""
         async for chunk in self._answer.chunks():
             self._turn.began()
+            self._visit.began()
+            if usage := chunk.get("usage"):
+                self._visit.produced(read_usage(usage).output_tokens)
             yield chunk

@@ -16,6 +16,10 @@ from catalog import Catalog, ModelCard
 from deployments.batches.line import Answered
 from deployments.files.objects import open_objects
 from deployments.files.store import FileStore
+from deployments.gateway import metrics as request_metrics
+from deployments.engines.door import engine_name
+from deployments.gateway import metrics_levels
+from deployments.gateway.admin.scaling import explain_by
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Books
 from deployments.gateway.engine import Engines
@@ -25,9 +29,14 @@ from deployments.gateway.media.fetch import Fetcher, FetchLimits
 from deployments.gateway.media.media import Media, MediaLimits
 from deployments.gateway.media.s3 import Buckets
 from deployments.gateway.metrics import ServeMetrics
+from deployments.gateway.metrics_levels import Levels
 from deployments.gateway.route import ServeRouter
+from deployments.gateway.waking import FleetWaking
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.locate import Ledger, writer_address
+from deployments.metric import Instruments
+from deployments.scaling.messenger import Messenger
+from deployments.scaling.signals import Signals
 
 CLOSE_PATIENCE_S = 30.0
 QUEUE_WAIT_S = 10.0
@@ -50,7 +59,8 @@ class Neighbours:
 
     def engine(self, card: ModelCard) -> DeploymentHandle[Any]:
         """The model's deployment. Raises `RayServeException` while it is not deployed."""
-        return _handle(self.engines[card.served_name])
+        engine = self.engines[card.served_name]
+        return serve.get_deployment_handle(engine_name(card), engine) if isinstance(engine, str) else engine
 
 
 @serve.ingress()
@@ -68,6 +78,8 @@ class Gateway:
         files: str,
         buckets: tuple[str, ...],
         media: MediaLimits,
+        *,
+        logs_requests: bool,
     ) -> None:
         self._catalog = catalog
         self._prices = {price.model: price for price in prices}
@@ -78,30 +90,42 @@ class Gateway:
         self._files = files
         self._buckets = buckets
         self._media = media
+        self._logs_requests = logs_requests
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
         """Called by Serve after the constructor. Raises `StoreFailed`."""
         objects = open_objects(self._files)
         ledger = self._client(self._neighbours.ledger_address)
         keys = Keys(now_ms)
-        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics()
-        router = ServeRouter(self._neighbours.engine, ray.get_runtime_context().get_actor_name(), QUEUE_WAIT_S)
+        instruments = Instruments((*request_metrics.TABLE, *metrics_levels.TABLE))
+        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics(instruments)
+        media = Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media)
+        holder = ray.get_runtime_context().get_actor_name()
+        router = ServeRouter(self._neighbours.engine, holder, QUEUE_WAIT_S)
+        signals = Signals(self._catalog)
+        messenger = Messenger(signals, holder)
         chat = ChatCompletions(
             self._catalog,
             self._prices,
             keys,
-            Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media),
+            media,
             Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms),
             router,
             engines,
             metrics,
             self._limits,
+            signals,
+            FleetWaking(router, messenger.news),
         )
+        models = {card.id: card.served_name for card in self._catalog}
+        levels = Levels(instruments, chat.forming, ledger, media.cache, models)
         refresh: list[asyncio.Task[None]] = []
 
         async def start() -> None:
             ledger.start()
             refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
+            refresh.append(asyncio.create_task(levels.keep_looking()))
+            refresh.append(asyncio.create_task(messenger.run()))
 
         async def stop() -> None:
             for task in refresh:
@@ -113,16 +137,12 @@ class Gateway:
             await fetcher.close()
             await engines.close()
 
-        self._built = GatewayApp(chat, self._catalog, keys, ledger, metrics, objects, now_ms, start, stop)
+        self._built = GatewayApp(chat, self._catalog, keys, ledger, metrics, objects, now_ms, start, stop, explain=explain_by(messenger), logs_requests=self._logs_requests)
         return self._built
 
     async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
         """Called by the batch worker's handle: see `GatewayApp.run_line`."""
         return await self._built.run_line(key_id, name, body)
-
-
-def _handle(neighbour: DeploymentHandle[Any] | str) -> DeploymentHandle[Any]:
-    return serve.get_app_handle(neighbour) if isinstance(neighbour, str) else neighbour
 
 
 def now_ms() -> int:

@@ -12,7 +12,7 @@ from accounting.key import KeyRecord, Scope
 from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
 from deployments.files.file import Owner
-from deployments.gateway import answer, chat_form, grounding
+from deployments.gateway import answer, chat_form, grounding, request_log
 from deployments.gateway.affinity import affinity_key
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
@@ -39,7 +39,9 @@ from deployments.gateway.models import deployed
 from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, parse
 from deployments.gateway.route import Router
 from deployments.gateway.transcript import Transcript, retold
+from deployments.gateway.waking import Waking, patience_s
 from deployments.log import logger_for
+from deployments.scaling.signals import Signals
 
 logger = logger_for(__name__)
 
@@ -97,14 +99,16 @@ class ChatCompletions:
         engines: Engines,
         metrics: Metrics,
         limits: ChatLimits,
+        signals: Signals | None = None,
+        waking: Waking | None = None,
     ) -> None:
         self._catalog = catalog
         self._prices = prices
         self._keys = keys
         self._media = media
         self._books = books
-        self.forming = Forming(router.replicas)  # its `loads()` are what autoscaling goes by
-        self._executions = Executions(self.forming, router, engines, metrics)
+        self.forming = Forming(router.replicas)
+        self._executions = Executions(self.forming, router, engines, metrics, signals, waking)
         self._coalescer = Coalescer()
         self._metrics = metrics
         self._limits = limits
@@ -116,6 +120,7 @@ class ChatCompletions:
 
     async def run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> None:
         """The same for a caller who is known already: a line of a batch is one."""
+        exchange.notes["key_id"] = key.id
         admitted = await self._admit(exchange, key, idempotency_key)
         async with (
             self._settled(admitted, exchange),
@@ -153,7 +158,9 @@ class ChatCompletions:
         body = engine_body(chat, card, pictures, work.output_tokens)
         tier = tier_of(exchange)
         demand = demand_of(work, f"{key.org_id}/{key.project_id}", is_batch=tier == "batch")
-        job = Job(card, body, demand, affinity_key(chat.request, pictures), deadline_s)
+        # A batch has a day: its lines wait for a model to start.
+        wait_s = deadline_s if tier == "batch" else min(patience_s(exchange.header("prefer")), deadline_s)
+        job = Job(card, body, demand, affinity_key(chat.request, pictures), deadline_s, work, wait_s)
         shared_as = (key.org_id, key.project_id, tier, body) if may_share(exchange, chat.request, card) else None
         caller = Caller(key, chat.request.user, chat.request.metadata, idempotency_key, is_retry(exchange), tier)
         # An answer that is kept, or on its way already, needs no room.
@@ -179,7 +186,7 @@ class ChatCompletions:
         bill, key = admitted.bill, admitted.shared_as
 
         def run(lead: Lead) -> AbstractAsyncContextManager[Answer]:
-            return self._executions.answer(admitted.job, bill.request_id, lead)
+            return self._executions.answer(admitted.job, bill.request_id, lead, bill.waited_for_start)
 
         if key is None:
             return run(bill.slot_taken)
@@ -206,7 +213,8 @@ class ChatCompletions:
             await exchange.end(answer.failure_event(bill.request_id, failure))
         finally:
             bill.void(Outcome.ENGINE_FAILED)  # only a defect of ours leaves a bill open until here
-            self._metrics.ended(bill)
+            self._metrics.ended(bill, exchange.elapsed_s())
+            request_log.note(exchange, bill)
 
 
 def idempotency_key(exchange: Exchange) -> str | None:
@@ -344,6 +352,7 @@ def _headers(bill: Bill) -> list[tuple[bytes, bytes]]:
         (b"x-vlm-request-id", bill.request_id.encode()),
         (b"x-vlm-hold-nanousd", str(bill.hold_nano).encode()),
         *answer.limit_headers(bill.limits),
+        *([(b"x-model-cold-start", b"true")] if bill.is_cold_start else []),
     ]
 
 

@@ -1,122 +1,112 @@
-"""What a gateway counts, through Ray's Prometheus exporter. Labels are models and outcomes, never keys or URLs."""
+"""What a gateway counts of the requests that it answers. Labels are models, tiers and outcomes, never keys or URLs."""
 
 from typing import Protocol
 
-from ray.serve import metrics
-
-from accounting.money import NANO_USD
-from accounting.store import Snapshot
 from deployments.gateway.bill import Bill
+from deployments.gateway.errors import GatewayError
+from deployments.metric import Instruments, Metric
 
-SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
+REQUEST = ("model", "tier")
+
+REQUESTS = Metric(
+    "vlmfleet_requests", "counter", (*REQUEST, "outcome"), "Requests that ended, of those that were admitted."
+)
+ERRORS = Metric("vlmfleet_errors", "counter", ("category",), "Answers that were errors, by the error's code.")
+IMAGES = Metric("vlmfleet_images", "counter", REQUEST, "Images of requests that ended.")
+VISION_TOKENS = Metric("vlmfleet_vision_tokens", "counter", REQUEST, "Vision tokens of requests that were answered.")
+PROMPT_TOKENS = Metric(
+    "vlmfleet_prompt_tokens", "counter", REQUEST, "Prompt tokens, vision tokens included, by the engine's count."
+)
+CACHED_TOKENS = Metric(
+    "vlmfleet_cached_tokens", "counter", REQUEST, "Of these, tokens that the engine had in its prefix cache."
+)
+OUTPUT_TOKENS = Metric("vlmfleet_output_tokens", "counter", REQUEST, "Tokens that were produced.")
+TTFT = Metric("vlmfleet_ttft_seconds", "histogram", REQUEST, "Of streams: request begun to its first chunk.")
+TPOT = Metric("vlmfleet_tpot_seconds", "histogram", REQUEST, "Of streams: time for each token after the first.")
+LATENCY = Metric("vlmfleet_request_seconds", "histogram", REQUEST, "End to end, of complete answers.")
+ADMISSION = Metric(
+    "vlmfleet_admission_seconds", "histogram", REQUEST, "Body read, checked and its media made ready, up to the hold."
+)
+HOLD_ACK = Metric("vlmfleet_hold_ack_seconds", "histogram", (), "Hold sent to hold on disk: the ledger's lag.")
+QUEUE_WAIT = Metric(
+    "vlmfleet_queue_wait_seconds", "histogram", ("model",), "Wait for a turn, of requests that waited for one."
+)
+COALESCED = Metric(
+    "vlmfleet_coalesced_requests", "counter", ("model",), "Requests that shared another one's execution."
+)
+MISMATCHES = Metric(
+    "vlmfleet_witness_mismatches",
+    "counter",
+    ("model",),
+    "Answers whose vision tokens, by the engine's count, were not those of our formula.",
+)
+TABLE = (
+    REQUESTS, ERRORS, IMAGES, VISION_TOKENS, PROMPT_TOKENS, CACHED_TOKENS, OUTPUT_TOKENS, TTFT, TPOT, LATENCY, ADMISSION,
+    HOLD_ACK, QUEUE_WAIT, COALESCED, MISMATCHES,
+)  # fmt: skip
 
 
 class Metrics(Protocol):
     """Observes requests as they end."""
 
-    def ended(self, bill: Bill) -> None:
-        """A request with a bill has ended."""
+    def ended(self, bill: Bill, elapsed_s: float) -> None:
+        """A request with a bill has ended, so long after it began."""
 
-    def refused(self, status: int) -> None:
+    def refused(self, error: GatewayError) -> None:
         """A request was answered with an error."""
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
-        """A request has waited for its turn, which came under this budget of tokens in flight."""
+    def queued(self, model: str, waited_s: float) -> None:
+        """A request has waited for its turn."""
 
     def coalesced(self, model: str) -> None:
         """A request reads the answer to another one."""
 
 
 class ServeMetrics:
-    """Counts in this process; Ray's agent on the node exports it."""
+    """Records in this process; Ray's agent on the node exports it."""
 
-    def __init__(self) -> None:
-        self._requests = metrics.Counter(
-            "vlmfleet_requests", "Requests that ended, by model and outcome.", tag_keys=("model", "outcome")
-        )
-        self._images = metrics.Counter("vlmfleet_images", "Images of these requests.", tag_keys=("model",))
-        self._refusals = metrics.Counter(
-            "vlmfleet_errors", "Answers that were errors, by status.", tag_keys=("status",)
-        )
-        self._ttft = metrics.Histogram(
-            "vlmfleet_ttft_seconds",
-            "Request read to the engine's first chunk.",
-            boundaries=SECONDS,
-            tag_keys=("model",),
-        )
-        self._queue_wait = metrics.Histogram(
-            "vlmfleet_queue_wait_seconds",
-            "How long requests waited for their turn, of those that did.",
-            boundaries=SECONDS,
-            tag_keys=("model",),
-        )
-        self._budget = metrics.Gauge(
-            "vlmfleet_budget_tokens", "Tokens that may be with the model's engines at once.", tag_keys=("model",)
-        )
-        self._coalesced = metrics.Counter(
-            "vlmfleet_coalesced_requests", "Requests that shared another one's execution.", tag_keys=("model",)
-        )
-        self._mismatches = metrics.Counter(
-            "vlmfleet_witness_mismatches",
-            "Answers whose vision tokens, by the engine's count, were not those of our formula.",
-            tag_keys=("model",),
-        )
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
 
-    def ended(self, bill: Bill) -> None:
+    def ended(self, bill: Bill, elapsed_s: float) -> None:
         """See `Metrics.ended`."""
-        model, images = bill.price.model, len(bill.work.images)
-        self._requests.inc(tags={"model": model, "outcome": str(bill.outcome)})
-        if images:  # Ray refuses to count by 0
-            self._images.inc(images, tags={"model": model})
-        if bill.ttft_s is not None:
-            self._ttft.observe(bill.ttft_s, tags={"model": model})
-        if bill.usage.vision_tokens is not None and bill.usage.vision_tokens != bill.work.vision_tokens:
-            self._mismatches.inc(tags={"model": model})
+        labels = bill.price.model, bill.tier
+        self._instruments.count(REQUESTS, 1, *labels, str(bill.outcome))
+        self._instruments.count(IMAGES, len(bill.work.images), *labels)
+        if bill.hold_ack_s is not None:
+            self._instruments.observe(HOLD_ACK, bill.hold_ack_s)
+        if bill.usage.prompt_tokens:
+            self._answered(bill, *labels)
+        self._timed(bill, elapsed_s, *labels)
 
-    def refused(self, status: int) -> None:
+    def refused(self, error: GatewayError) -> None:
         """See `Metrics.refused`."""
-        self._refusals.inc(tags={"status": str(status)})
+        self._instruments.count(ERRORS, 1, error.code or error.type)
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+    def queued(self, model: str, waited_s: float) -> None:
         """See `Metrics.queued`."""
-        self._queue_wait.observe(waited_s, tags={"model": model})
-        self._budget.set(budget_tokens, tags={"model": model})
+        self._instruments.observe(QUEUE_WAIT, waited_s, model)
 
     def coalesced(self, model: str) -> None:
         """See `Metrics.coalesced`."""
-        self._coalesced.inc(tags={"model": model})
+        self._instruments.count(COALESCED, 1, model)
 
+    def _answered(self, bill: Bill, *labels: str) -> None:
+        """The engine has told what it used."""
+        usage, vision_tokens = bill.usage, bill.work.vision_tokens
+        self._instruments.count(VISION_TOKENS, vision_tokens, *labels)
+        self._instruments.count(PROMPT_TOKENS, usage.prompt_tokens, *labels)
+        self._instruments.count(CACHED_TOKENS, usage.cached_tokens, *labels)
+        self._instruments.count(OUTPUT_TOKENS, usage.output_tokens, *labels)
+        mismatch = usage.vision_tokens is not None and usage.vision_tokens != vision_tokens
+        self._instruments.count(MISMATCHES, int(mismatch), bill.price.model)
 
-def exposition(snapshot: Snapshot, mismatch_ratios: dict[str, float]) -> bytes:
-    """Fleet totals from the ledger, in Prometheus' text format; mismatch ratios are by model. Pure."""
-    lines = []
-    for name, field, scale, help_ in _FLEET_COUNTERS:
-        lines += [f"# HELP {name} {help_}", f"# TYPE {name} counter"]
-        for total in snapshot.totals:
-            value = getattr(total, field) / scale
-            lines.append(f'{name}{{model="{total.model}",outcome="{total.outcome}"}} {value:.9g}')
-    lines += [
-        "# HELP vlmfleet_holds_open Holds that are neither posted nor void.",
-        "# TYPE vlmfleet_holds_open gauge",
-        f"vlmfleet_holds_open {snapshot.holds_open}",
-        "# HELP vlmfleet_reserved_usd Dollars reserved by open holds.",
-        "# TYPE vlmfleet_reserved_usd gauge",
-        f"vlmfleet_reserved_usd {snapshot.reserved_nano / NANO_USD:.9g}",
-        "# HELP vlmfleet_witness_mismatch_ratio Tokens that only one of engine and ledger saw in the last hour.",
-        "# TYPE vlmfleet_witness_mismatch_ratio gauge",
-        *(
-            f'vlmfleet_witness_mismatch_ratio{{model="{model}"}} {ratio:.9g}'
-            for model, ratio in mismatch_ratios.items()
-        ),
-    ]
-    return ("\n".join(lines) + "\n").encode()
-
-
-_FLEET_COUNTERS = (
-    ("vlmfleet_fleet_requests_total", "requests", 1, "Requests that ended."),
-    ("vlmfleet_fleet_images_total", "images", 1, "Images of these requests."),
-    ("vlmfleet_fleet_vision_tokens_total", "vision_tokens", 1, "Vision tokens of these images."),
-    ("vlmfleet_fleet_text_tokens_total", "text_tokens", 1, "Prompt tokens that are not vision tokens."),
-    ("vlmfleet_fleet_output_tokens_total", "output_tokens", 1, "Tokens that were produced."),
-    ("vlmfleet_fleet_revenue_usd_total", "charged_nano", NANO_USD, "Dollars charged."),
-)
+    def _timed(self, bill: Bill, elapsed_s: float, *labels: str) -> None:
+        admission_s = max(0.0, elapsed_s - bill.age_s())
+        self._instruments.observe(ADMISSION, admission_s, *labels)
+        if bill.outcome == "complete":
+            self._instruments.observe(LATENCY, elapsed_s, *labels)
+        if bill.is_stream and bill.ttft_s is not None:
+            self._instruments.observe(TTFT, admission_s + bill.ttft_s, *labels)
+            if (tpot_s := bill.tpot_s()) is not None:
+                self._instruments.observe(TPOT, tpot_s, *labels)

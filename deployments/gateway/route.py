@@ -61,6 +61,11 @@ class ServeRouter:
         handle = self._handles.get(card.id)
         return max(1, len(_running(handle))) if handle else 1
 
+    def runs(self, card: ModelCard) -> bool:
+        """Whether this gateway knows of a replica that runs."""
+        handle = self._handles.get(card.id)
+        return bool(handle and _running(handle))
+
     async def close(self) -> None:
         """Give every slot back."""
         await asyncio.gather(*(slots.close() for slots in self._slots.values()))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from catalog import Catalog, ModelCard
+from deployments.engines.door import DOOR, engine_name
 from deployments.kubernetes.fleet import Fleet
 from deployments.kubernetes.labels import GATEWAY_POOL, MARKET, ON_DEMAND, POOL, SPOT
 from deployments.kubernetes.pools import pool_of
@@ -47,10 +48,11 @@ def _engine(fleet: Fleet, card: ModelCard) -> Config:
         "engine",
         arguments,
         {
-            "name": f"Engine-{card.served_name}",
+            "name": engine_name(card),
             "graceful_shutdown_timeout_s": fleet.drain_s,
             "ray_actor_options": _on_its_pool(fleet, card),
         },
+        {"name": DOOR, "ray_actor_options": _beside_gateways(0)},
     )
 
 
@@ -78,14 +80,14 @@ def _files(fleet: Fleet) -> Config:
 
 
 def _application(
-    name: str, builder: str, arguments: Config, deployment: Config, route_prefix: str | None = None
+    name: str, builder: str, arguments: Config, *deployments: Config, route_prefix: str | None = None
 ) -> Config:
     return {
         "name": name,
         "route_prefix": route_prefix,
         "import_path": f"deployments.apps:{builder}",
         "args": arguments,
-        "deployments": [deployment],
+        "deployments": list(deployments),
     }
 
 

@@ -1,1 +1,1 @@
-"""How many replicas run: what of it knows Ray."""
+"""How many replicas run, in production: signals, the governor that decides, and what asks it."""

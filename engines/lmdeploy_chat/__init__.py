@@ -17,9 +17,9 @@ LMDeploy's own endpoint differs, to its callers' harm:
 
 | module | |
 |---|---|
-| `asked` | the request, as data, and as LMDeploy wants it |
-| `answered` | the answer: usage, chunks, errors |
-| `stop` | texts that end an answer |
+| `openai_chat` | what our servers share: the request and the answer, as data |
+| `asked` | the request, as LMDeploy wants it |
+| `answered` | LMDeploy's errors in vLLM's words |
 | `picture` | how pictures are read |
 | `run` | one request in the engine, from start to end |
 | `endpoint` | HTTP |

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from lmdeploy.serve.core.exceptions import RequestError
 from lmdeploy.serve.utils.streaming_response import ManagedStreamingResponse
+from openai_chat.answered import DONE, Answer, Piece, event, failure
+from openai_chat.asked import Asked, StreamOptions, read
 from pydantic import ValidationError
 
-from lmdeploy_chat.answered import DONE, Answer, Piece, event, failure, message_of
-from lmdeploy_chat.asked import Asked, StreamOptions, read
+from lmdeploy_chat.answered import message_of
 from lmdeploy_chat.run import Run, start
 
 # For nobody: the caller has left.
@@ -25,7 +26,7 @@ def register(router: APIRouter, server: Any) -> None:
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         try:
-            asked = read(await request.body())
+            asked = read(await request.body(), Asked)
             run = await start(server, asked)
         except (ValueError, RequestError) as error:
             return _refusal(error, server)
@@ -33,7 +34,7 @@ def register(router: APIRouter, server: Any) -> None:
             await run.close()
             return NO_ANSWER
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-        answer = Answer(f"chatcmpl-{request_id}", asked.model, run.prompt_tokens, run.image_tokens)
+        answer = Answer(f"chatcmpl-{request_id}", asked.model, run.prompt_tokens, {"image": run.image_tokens})
         return _stream(run, answer, asked, server) if asked.stream else await _whole(run, answer, request, server)
 
 

@@ -1,21 +1,15 @@
 """Pictures as vLLM reads them, and as a gateway measures them."""
 
-from io import BytesIO
-
 from lmdeploy.vl.media.image import ImageMediaIO
-from PIL import Image, ImageFile, ImageOps
+from openai_chat.picture import upright_on_white
+from PIL import Image, ImageFile
 
 
 def read_pictures_alike() -> None:
     """LMDeploy leaves pictures as the camera was held, shows what is behind transparency, and takes cut files for whole."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    ImageMediaIO.load_bytes = upright_on_white
+    ImageMediaIO.load_bytes = _load_bytes
 
 
-def upright_on_white(self: ImageMediaIO, data: bytes) -> Image.Image:
-    """Raises OSError for a file that is cut or damaged."""
-    picture = ImageOps.exif_transpose(Image.open(BytesIO(data)))
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return picture.convert(self.image_mode)
+def _load_bytes(self: ImageMediaIO, data: bytes) -> Image.Image:
+    return upright_on_white(data, self.image_mode)

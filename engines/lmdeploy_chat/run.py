@@ -8,10 +8,11 @@ from typing import Any
 from lmdeploy.serve.core.async_engine import GenOut, PreprocessedRequest
 from lmdeploy.serve.core.exceptions import ErrorCode, RequestError
 from lmdeploy.serve.utils.request_cleanup import cleanup_result_generators
+from openai_chat.answered import Piece
+from openai_chat.asked import Asked
+from openai_chat.stop import StopText
 
-from lmdeploy_chat.answered import Piece
-from lmdeploy_chat.asked import Asked, messages, sampling
-from lmdeploy_chat.stop import StopText
+from lmdeploy_chat.asked import messages, sampling
 
 
 @dataclass

@@ -21,7 +21,7 @@ class BadMedia(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """`frames` is (frames, height, width, 3); `times_s` says when each is shown."""
+    """`frames` is (frames, height, width, 3); `indices` are theirs among all `frames_total`, which are `fps` a second."""
 
     frames: np.ndarray
     fps: float

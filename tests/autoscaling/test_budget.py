@@ -4,6 +4,7 @@ from autoscaling.budget import Budget, Seen
 from autoscaling.config import Config
 
 CONFIG = Config()
+PLANNED = round(100_000 * CONFIG.late_share)
 
 
 def spent(missed: int, foreseen: int, requests: int = 100_000) -> Budget:
@@ -15,7 +16,7 @@ def test_with_nothing_seen_the_attainment_is_full() -> None:
 
 
 def test_who_spends_as_planned_goes_on_as_planned() -> None:
-    assert spent(900, 900).share(CONFIG) == pytest.approx(CONFIG.late_share)
+    assert spent(PLANNED, PLANNED).share(CONFIG) == pytest.approx(CONFIG.late_share)
 
 
 def test_an_overdraft_is_saved_and_a_surplus_is_spent() -> None:
@@ -28,7 +29,7 @@ def test_neither_a_bad_nor_a_good_day_winds_it_up(missed: int, factor: float) ->
 
 
 def test_where_reality_is_worse_than_the_replay_the_replay_gets_a_smaller_share() -> None:
-    assert spent(900, 300).share(CONFIG) == pytest.approx(CONFIG.late_share / 2.24, rel=0.05)
+    assert spent(PLANNED, PLANNED // 3).share(CONFIG) == pytest.approx(CONFIG.late_share / 2.3, rel=0.05)
 
 
 def test_the_replay_of_the_real_fleet_is_late_where_that_has_too_few_replicas() -> None:

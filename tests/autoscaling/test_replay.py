@@ -34,10 +34,11 @@ def test_the_choice_is_the_cheapest_that_keeps_the_promise() -> None:
 
 def test_work_that_doubles_without_notice_is_late_for_one_start_up() -> None:
     replay = live([10.0] * 100 + [20.0] * 100)
-    just_enough = int(np.argmax(margins(CONFIG) >= 1.0))
+    late_s = replay.late[0] / 10
+    grid = margins(CONFIG)
 
-    late_s = replay.late[0, just_enough] / 10
-    assert 60 <= late_s <= 60 + 70  # the start-up, and draining what queued in it takes no longer than forever
+    assert late_s[int(np.argmax(grid >= 2.0))] == 0.0
+    assert 60 <= late_s[int(np.argmax(grid >= 1.2))] <= 200  # the start-up, and until what queued in it is done
 
 
 def test_a_margin_that_covers_the_step_is_chosen_where_steps_are_frequent() -> None:
@@ -47,7 +48,7 @@ def test_a_margin_that_covers_the_step_is_chosen_where_steps_are_frequent() -> N
 
 
 def test_a_larger_budget_buys_a_smaller_fleet() -> None:
-    rates = [10.0, 10.0, 14.0, 9.0, 12.0] * 60
+    rates = ([10.0] * 24 + [16.0] * 2) * 12
 
     strict, lax = live(rates, late_share=0.001), live(rates, late_share=0.5)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoscaling.config import Config
 from autoscaling.policy import WorkPolicy
 from autoscaling.row import Row
-from tests.autoscaling.fluid import Fluid
+from tests.autoscaling.fluid import STEP_S, Fluid
 
 CONFIG = Config()
 POLICY = WorkPolicy(CONFIG)
@@ -19,8 +19,8 @@ def row(work_s: list[float], **different: Any) -> Row:
     fluid = Fluid(POLICY)
     for _ in fluid.run(work_s):
         pass
-    decision = POLICY.decide(fluid.observation(now_s=fluid.now_s + 1, **different), fluid.state)
-    return Row.of(fluid.now_s + 1, "qwen", decision, CONFIG, ("llava",), replica_hourly_nano_usd=2_000_000_000)
+    decision = POLICY.decide(fluid.observation(now_s=fluid.now_s + STEP_S, **different), fluid.state)
+    return Row.of(fluid.now_s + STEP_S, "qwen", decision, CONFIG, ("llava",), replica_hourly_nano_usd=2_000_000_000)
 
 
 @settings(deadline=None, max_examples=20)

@@ -20,6 +20,8 @@ from deployments.guard import descendants
 
 CHECKOUT = Path(__file__).parents[2]
 MODEL = "demo-qwen2-vl"
+# Each on its own engine: vLLM and LMDeploy.
+MODELS = (MODEL, "demo-internvl2")
 PATIENCE_S = 120.0
 
 
@@ -129,10 +131,10 @@ def asking(text: str, *urls: str) -> list[dict]:
     return [{"role": "user", "content": [*images, {"type": "text", "text": text}]}]
 
 
-def about(example: Example) -> dict:
+def about(example: Example, model: str = MODEL) -> dict:
     """The arguments of a chat completion that asks an example's question."""
     messages = asking(example.question, data_url(png(example)))
-    return {"model": MODEL, "messages": messages, "temperature": 0, "max_completion_tokens": 16}
+    return {"model": model, "messages": messages, "temperature": 0, "max_completion_tokens": 16}
 
 
 def encoded(body: object) -> bytes:

@@ -117,12 +117,12 @@ async def test_a_video_of_frames_takes_a_tile_a_frame(engine: Running, frames: i
 
 
 async def test_the_rate_of_frames_is_told_to_the_model(engine: Running):
-    """In the times that its prompt says beside each: a slower clip is another answer, of as many vision tokens."""
+    """In the times that its prompt says beside each: minutes have more digits than seconds, and hours more than minutes."""
     clip = clip_of_frames(3, 320, 240)
-    rates = [{"video": {"num_frames": 3, "fps": fps}} for fps in (1, 0.1)]
-    fast, slow = [await engine.answer(clip, "what?", max_tokens=8, media_io_kwargs=rate) for rate in rates]
-    assert text_of(fast) != text_of(slow)
-    assert fast["usage"]["prompt_tokens_details"] == slow["usage"]["prompt_tokens_details"]
+    rates = [{"video": {"num_frames": 3, "fps": fps}} for fps in (1, 0.0001)]
+    fast, slow = [(await engine.answer(clip, "what?", media_io_kwargs=rate))["usage"] for rate in rates]
+    assert slow["prompt_tokens"] > fast["prompt_tokens"]
+    assert fast["prompt_tokens_details"] == slow["prompt_tokens_details"]
 
 
 async def test_a_video_file_is_seen_a_frame_a_second(engine: Running, tmp_path: Path):

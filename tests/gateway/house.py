@@ -19,14 +19,17 @@ from accounting.store import Store
 from catalog import Catalog, ModelCard, load_catalog
 from deployments.files.objects import open_objects
 from deployments.files.store import FileStore
+from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
+from deployments.gateway.errors import GatewayError
 from deployments.gateway.keys import Keys
 from deployments.gateway.life import ChatCompletions, ChatLimits
 from deployments.gateway.media.fetch import Fetcher, FetchLimits
 from deployments.gateway.media.media import Media
 from deployments.gateway.slots import Replica, Wish
+from deployments.gateway.waking import Waking
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.server import LedgerServer
 from tests.gateway.client import Client
@@ -109,13 +112,13 @@ class Counted:
         self.waits_s: list[float] = []
         self.followers = 0
 
-    def ended(self, bill: Bill) -> None:
+    def ended(self, bill: Bill, elapsed_s: float) -> None:
         self.outcomes.append(bill.outcome)
 
-    def refused(self, status: int) -> None:
-        self.errors.append(status)
+    def refused(self, error: GatewayError) -> None:
+        self.errors.append(error.status)
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+    def queued(self, model: str, waited_s: float) -> None:
         self.waits_s.append(waited_s)
 
     def coalesced(self, model: str) -> None:
@@ -217,7 +220,13 @@ class House:
 
 @asynccontextmanager
 async def running_house(
-    folder: Path, grant_nano: int = 10**9, limits: ChatLimits = LIMITS, wrap: type[Store] | None = None, files: str = ""
+    folder: Path,
+    grant_nano: int = 10**9,
+    limits: ChatLimits = LIMITS,
+    wrap: type[Store] | None = None,
+    files: str = "",
+    waking: Waking | None = None,
+    explain: Explain = nobody,
 ) -> AsyncIterator[House]:
     """Start it all. `wrap` makes another store around the real one; `files`: where files lie, if not in `folder`."""
     file, clock = folder / "ledger.db", Clock()
@@ -245,8 +254,8 @@ async def running_house(
             books = Books(ledger, "gw_1", lambda: 0.0, clock)
             prices = {PRICE.model: PRICE}
             media = Media(fetcher, files=FileStore(objects, clock))
-            chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits)
-            app = GatewayApp(chat, catalog, keys, ledger, metrics, objects, clock, start, stop)
+            chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits, waking=waking)
+            app = GatewayApp(chat, catalog, keys, ledger, metrics, objects, clock, start, stop, explain=explain)
             await start()
             try:
                 yield House(

@@ -13,9 +13,9 @@ from deployments.gateway.execution import Executions, Job
 from deployments.gateway.forming import Demand, Forming
 from deployments.gateway.slots import Replica, Wish
 from tests.gateway.engine_server import dies_after, running_engine
-from tests.gateway.house import CARD, Counted
+from tests.gateway.house import CARD, WORK, Counted
 
-JOB = Job(CARD, b"{}", Demand("tenant", 100), "image", 60.0)
+JOB = Job(CARD, b"{}", Demand("tenant", 100), "image", 60.0, WORK)
 
 
 class TwoReplicas:

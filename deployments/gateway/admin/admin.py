@@ -10,6 +10,7 @@ from deployments.gateway.admin.call import Answer, Call, Department
 from deployments.gateway.admin.credit import Credit
 from deployments.gateway.admin.keys import KeyAdmin
 from deployments.gateway.admin.reports import Reports
+from deployments.gateway.admin.scaling import Explain, Scaling, nobody
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.desk import Desk
 from deployments.gateway.keys import Keys
@@ -23,13 +24,16 @@ METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 class Admin:
     """For keys with the scope `manage`. What is written lands in the audit log, with the key's id."""
 
-    def __init__(self, desk: Desk, keys: Keys, catalog: Catalog, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, desk: Desk, keys: Keys, catalog: Catalog, now_ms: Callable[[], int], explain: Explain = nobody
+    ) -> None:
         self._keys = keys
         self._departments: tuple[Department, ...] = (
             KeyAdmin(desk, keys, catalog, now_ms),
             Budgets(desk),
             Credit(desk),
             Reports(desk, now_ms),
+            Scaling(explain),
         )
 
     def routes(self) -> Iterator[Route]:

@@ -19,6 +19,8 @@ class Cache(Generic[K]):
         self._bytes_max = bytes_max
         self._kept: OrderedDict[K, bytes] = OrderedDict()
         self._kept_bytes = 0
+        self.hits = 0
+        self.misses = 0
         self._flights: SingleFlight[K, bytes] = SingleFlight()
 
     @property
@@ -28,8 +30,10 @@ class Cache(Generic[K]):
     async def get(self, key: K, make: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
         """What is kept under `key`; else what `make` returns, made once for all who ask meanwhile."""
         if key in self._kept:
+            self.hits += 1
             self._kept.move_to_end(key)
             return self._kept[key]
+        self.misses += 1
         made = await self._flights.join(key, make)
         self._keep(key, made)
         return made

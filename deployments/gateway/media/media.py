@@ -77,7 +77,7 @@ class Media:
         limits = limits or MediaLimits()
         self._sources = Sources(fetcher, buckets or Buckets(), files or NoFiles())
         self._decoders = Decoders(limits.pixels_in_flight_max)
-        self._cache: Cache[tuple[str, bytes, Size | None]] = Cache(limits.cache_bytes_max)
+        self.cache: Cache[tuple[str, bytes, Size | None]] = Cache(limits.cache_bytes_max)
         self._sandbox = Sandbox(limits.sandbox)
 
     async def load(self, chat: ChatRequest, card: ModelCard, owner: Owner) -> list[Picture]:
@@ -136,7 +136,7 @@ class Media:
         else:
             key = part.owner.org_id, hashlib.sha256(data).digest(), size
             original = data
-            data = await self._cache.get(key, lambda: self._decoders.run(header.pixels, image.remade, original, size))
+            data = await self.cache.get(key, lambda: self._decoders.run(header.pixels, image.remade, original, size))
             data_url = _data_url(image.FORMATS["PNG"], data)
         name = await _at_once_if_small(identity, data, part.card, part.owner)
         return Picture(data_url, name, seen.vision_tokens, seen.encoder_patches, part.place)

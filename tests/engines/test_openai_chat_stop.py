@@ -1,10 +1,10 @@
-"""Texts that end an answer. Pure, so it is tested outside LMDeploy's environment."""
+"""Texts that end an answer. Pure, so it is tested outside the engines' environments."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.lmdeploy_chat.stop import StopText
+from engines.openai_chat.stop import StopText
 
 letters = st.text(alphabet="abc", max_size=6)
 

@@ -1,0 +1,88 @@
+"""The governor: one small actor that hears gateways, engine replicas and Serve's controller, and decides for all models.
+
+It may die at any time. Signals refill it within seconds; only the season is on disk. While it is away, each model keeps
+the replicas that it has (`policy.py`).
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.metrics import Gauge
+
+from autoscaling.config import Config
+from autoscaling.pool import Pool
+from deployments.scaling.control import Control, Member
+from deployments.scaling.history import MINUTE_S, History
+from deployments.scaling.locate import GOVERNOR, NAMESPACE
+from deployments.scaling.replicas import Serving, Stages
+from deployments.scaling.report import News, Report
+
+
+class Governor:
+    """The actor. Calls come one after the other; whoever comes first after a second has everybody's decision made."""
+
+    def __init__(self, members: Sequence[Member], gpus: Pool | None, config: Config, history: Path) -> None:
+        self._history = History(history)
+        now_s = time.time()
+        self._control = Control(members, gpus, config, now_s, self._history.seasons(now_s))
+        self._minute = now_s // MINUTE_S
+        self._wanted = Gauge("vlmfleet_replicas_wanted", "Replicas that a model asks for.", tag_keys=("model",))
+        self._granted = Gauge("vlmfleet_replicas_granted", "Replicas that a model may have.", tag_keys=("model",))
+
+    def report(self, report: Report) -> dict[str, News]:
+        """Of a gateway, once a second."""
+        now_s = time.time()
+        news = self._control.report(report, now_s)
+        self._tick(now_s)
+        return news
+
+    def decide(self, model: str, serving: Serving) -> int | None:
+        """Asked by Serve's controller, once a second: replicas for this model; None if nothing is known of it yet."""
+        now_s = time.time()
+        self._control.see(model, serving, now_s)
+        self._tick(now_s)
+        verdict = self._control.verdict(model)
+        return verdict.replicas if verdict else None
+
+    def started(self, model: str, replica: str, stages: Stages) -> None:
+        """Told by an engine replica that is ready."""
+        self._control.started(model, replica, stages)
+
+    def explain(self, model: str | None, at_s: float | None, limit: int) -> dict[str, Any]:
+        """See `Control.explain`."""
+        return self._control.explain(model, at_s, limit)
+
+    def check(self) -> None:
+        """It answers, so it lives."""
+
+    def _tick(self, now_s: float) -> None:
+        if self._control.drains:
+            self._control.exist({actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)})
+        if not self._control.tick(now_s):
+            return
+        for row in self._control.rows.latest():
+            self._wanted.set(row.answer.want, tags={"model": row.model})
+            self._granted.set(row.answer.replicas, tags={"model": row.model})
+        if now_s // MINUTE_S > self._minute:
+            self._minute = now_s // MINUTE_S
+            self._history.write(now_s, self._control.rates())
+
+
+class Keeper:
+    """The Serve deployment of the application `scaling`: the governor lives as long as this does, and starts anew if it
+    dies. It is an actor of its own because Serve's controller must be able to call it, and may wait for nobody.
+    """
+
+    def __init__(self, members: Sequence[Member], gpus: Pool | None, config: Config, history: Path) -> None:
+        actor = ray.remote(Governor).options(name=GOVERNOR, namespace=NAMESPACE, num_cpus=0, max_restarts=-1)
+        self._governor = actor.remote(members, gpus, config, history)
+
+    async def check_health(self) -> None:
+        """Called by Serve; what it raises is in Serve's status."""
+        await self._governor.check.remote()
+
+    def __del__(self) -> None:
+        ray.kill(self._governor)
