@@ -94,7 +94,7 @@ TRACE ?= ../shared/data/traces/servegen-mm-image
 loadtest: install  ## a minute of a real trace against `make up`, and whether the SLO was kept
 	@VLMFLEET_KEY=$${VLMFLEET_KEY:-$$(cat .vlmfleet/key)} $(BIN)/locust -f loadtests/locustfile.py --headless --only-summary \
 	  --host http://127.0.0.1:$${VLMFLEET_PORT:-8000} --trace $(TRACE) --rate $(RATE) --seconds $(SECONDS) --slo $(SLO) \
-	  --side-max 112 --output-max 64
+	  --side-max 112 --text-max 64 --output-max 32
 
 k8s-check: install  ## manifests, images and Serve config: no cluster, no network
 	$(BIN)/pytest -q tests/k8s

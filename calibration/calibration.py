@@ -92,6 +92,6 @@ def _source(plan: Plan) -> str:
     request, engine = plan.request, plan.card.engine
     return (
         f"vlmfleet calibrate: {engine.name} {engine.version}, pictures of {request.width_px}x{request.height_px} px"
-        f" ({request.vision_tokens} vision tokens, {request.units} units), {request.output_tokens} output tokens;"
+        f" (vision tokens: {request.vision_tokens}, units: {request.units}), {request.output_tokens} output tokens;"
         f" {described(plan.slo)}"
     )

@@ -1,6 +1,7 @@
 """The engine of a card, alone on this machine: started as a replica starts it, and stopped again."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,11 +17,14 @@ from deployments.engines.weights import locate
 from deployments.port import free_port
 
 HOST = "127.0.0.1"
+# Serve prints what is logged below it as soon as it is imported; an engine that fails ends with its last words anyway.
+ENGINE_LOG = logging.getLogger("ray.serve")
 
 
 @asynccontextmanager
 async def engine(card: ModelCard, environment: EngineEnvironment, checkout: Path, cache: Path) -> AsyncIterator[Target]:
     """Raises `EngineDied`, `WeightsError` and `CardError`."""
+    ENGINE_LOG.setLevel(logging.ERROR)
     weights = await asyncio.to_thread(locate, card.source, checkout, cache)
     place = Place(HOST, free_port(HOST), secrets.token_urlsafe(32), weights)
     target = Target(f"http://{HOST}:{place.port}", place.token)

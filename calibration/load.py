@@ -74,7 +74,7 @@ class Load:
         lag_ms = 1000 * (time.perf_counter() - begin_s - due_s)
         try:
             async with asyncio.timeout(patience_s):
-                answer = await self._ask(body, begin_s + due_s, output_tokens)
+                answer = await self.ask(body, begin_s + due_s, output_tokens)
         except TimeoutError:
             return Record(due_s, lag_ms, 0, failure=TOO_SLOW)
         except (BadAnswer, aiohttp.ClientError, ValueError, LookupError) as error:
@@ -82,11 +82,12 @@ class Load:
             return Record(due_s, lag_ms, 0, failure=failure)
         return Record(due_s, lag_ms, 0, answer)
 
-    async def _ask(self, body: bytes, due_s: float, output_tokens: int) -> Measured:
-        """Lines are only stamped as they come, and read when the answer has ended."""
+    async def ask(self, body: bytes, due_s: float, output_tokens: int) -> Measured:
+        """One request; `due_s` is of `time.perf_counter`. Raises `BadAnswer` and `aiohttp.ClientError`."""
         async with self._session.post(CHAT_PATH, data=body) as response:
             if response.status != 200:
                 raise BadAnswer(f"status {response.status} {_message(await response.read())}")
+            # Only stamped as they come; read when the answer has ended.
             told = [(line, 1000 * (time.perf_counter() - due_s)) async for line in response.content]
         answer = replayed(told)
         if answer.output_tokens != output_tokens:

@@ -31,14 +31,14 @@ class Bounds:
 class Point:
     """One step: `rate` images a second were offered, and `goodput` of them were answered within the SLO.
 
-    Times are of whole answers, in milliseconds; `lag_p99_ms` is how late the load generator itself was.
+    Times are of whole answers, in milliseconds, and None if there were none; `lag_p99_ms` is how late the load generator itself was.
     """
 
     rate: float
     goodput: float
     kept: bool
-    ttft_p95_ms: float
-    tpot_p95_ms: float
+    ttft_p95_ms: float | None
+    tpot_p95_ms: float | None
     lag_p99_ms: float
 
     @property
@@ -56,8 +56,8 @@ def judge(records: Sequence[Record], rate: float, slo: Slo) -> Point:
         rate,
         goodput,
         goodput >= slo.goodput_min,
-        percentile([answer.ttft_ms for answer in answers], 95),
-        percentile([answer.tpot_ms for answer in answers], 95),
+        percentile([answer.ttft_ms for answer in answers], 95) if answers else None,
+        percentile([answer.tpot_ms for answer in answers], 95) if answers else None,
         lag_p99_ms,
     )
 

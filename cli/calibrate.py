@@ -107,11 +107,10 @@ async def _measured(
 
 def _tell(point: Point) -> None:
     """A line a step, while it goes on."""
-    print(
-        f"{point.rate:8.2f} images/s: {point.goodput:6.1%} within the SLO, p95 TTFT {point.ttft_p95_ms:.0f} ms,"
-        f" TPOT {point.tpot_p95_ms:.1f} ms",
-        file=sys.stderr,
-    )
+    times = "nothing whole"
+    if point.ttft_p95_ms is not None:
+        times = f"p95 TTFT {point.ttft_p95_ms:.0f} ms, TPOT {point.tpot_p95_ms:.1f} ms"
+    print(f"{point.rate:8.2f} images/s: {point.goodput:6.1%} within the SLO, {times}", file=sys.stderr)
 
 
 def _show(found: Calibration, *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ simulate.add_to(app)
 app.add_typer(scaling.app, name="scaling")
 app.add_typer(ledger.app, name="ledger")
 export.add_to(app)
+doctor.add_to(app)
 app.add_typer(k8s.app, name="k8s")
 
 

@@ -34,22 +34,36 @@ class Server:
     def delete(self, path: str) -> Any:
         return self._ask("DELETE", path)
 
+    def read(self, path: str) -> str:
+        """What is no JSON."""
+        return _accepted(self.look(path)).text
+
+    def look(self, path: str) -> httpx.Response:
+        """Whatever its status is. Raises `Failed` only if nothing answers."""
+        return self._send("GET", path)
+
     def _ask(self, method: str, path: str, **content: Any) -> Any:
+        return _accepted(self._send(method, path, **content)).json()
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            response = httpx.request(method, self._url + path, headers=headers, timeout=TIMEOUT_S, **content)
+            return httpx.request(method, self._url + path, headers=headers, timeout=TIMEOUT_S, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failed(
                 f"nothing answers at {self._url}; start vlmfleet with: make up; or name another with --url"
             ) from error
-        if response.is_success:
-            return response.json()
-        raise Failed(_refusal(response))
 
 
 def given(**fields: Any) -> dict[str, Any]:
     """Those that were given on the command line."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    raise Failed(_refusal(response))
 
 
 def _refusal(response: httpx.Response) -> str:

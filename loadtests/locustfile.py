@@ -46,6 +46,7 @@ def _options(parser: Any) -> None:
     parser.add_argument("--keys", default="", help="a file with one API key a line")
     parser.add_argument("--repeats", type=float, default=0.0, help="share of pictures that were sent before")
     parser.add_argument("--side-max", type=int, default=2048, help="pixels of a picture's side at most")
+    parser.add_argument("--text-max", type=int, default=100_000, help="text tokens at most")
     parser.add_argument("--output-max", type=int, default=512, help="output tokens at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slo", default="ttft=2000,tpot=100", help="milliseconds")
@@ -151,7 +152,8 @@ class Replay(User):
 
 def _mix(options: Any, keys: int) -> Mix:
     seconds = options.seconds + options.warm_up
-    return Mix(options.rate, seconds, options.repeats, keys, options.side_max, options.output_max, options.seed)
+    caps = options.side_max, options.text_max, options.output_max
+    return Mix(options.rate, seconds, options.repeats, keys, *caps, options.seed)
 
 
 def _keys(options: Any) -> list[str]:

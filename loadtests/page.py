@@ -17,7 +17,7 @@ h1 { font-size: 22px } h2 { font-size: 15px; margin: 28px 0 4px }
 table { border-collapse: collapse } td, th { padding: 3px 14px 3px 0; text-align: right; font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left } th { color: #666; font-weight: 500 }
 .passed { color: #14713d } .failed { color: #b3261e }
-svg text { font: 11px system-ui, sans-serif; fill: #666 } .axis { stroke: #ccc } .line { fill: none; stroke-width: 1.5 }
+svg text { font: 11px system-ui, sans-serif; fill: #666 } .axis { stroke: #ccc } .line { fill: none; stroke-width: 1.5; stroke-linecap: round }
 """
 COLOURS = ("#1f6feb", "#d97706", "#14713d")
 
@@ -72,11 +72,15 @@ def plot(title: str, lines: Mapping[str, Sequence[float | None]], seconds: float
         f'<h2>{html.escape(title)} <small>{legend}</small></h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH}" y1="8" y2="8"/>'
-        f'<text x="{LEFT - 6}" y="12" text-anchor="end">{top:,.4g}</text>'
+        f'<text x="{LEFT - 6}" y="12" text-anchor="end">{_short(top)}</text>'
         f'<text x="{LEFT - 6}" y="{HEIGHT - BOTTOM}" text-anchor="end">0</text>'
         f'<text x="{LEFT}" y="{HEIGHT - 6}">0 s</text>'
         f'<text x="{WIDTH}" y="{HEIGHT - 6}" text-anchor="end">{seconds:.0f} s</text>{"".join(drawn)}</svg>'
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _path(line: Sequence[float | None], top: float) -> list[str]:
@@ -87,7 +91,7 @@ def _path(line: Sequence[float | None], top: float) -> list[str]:
             continue
         x = LEFT + (WIDTH - LEFT) * i / max(1, len(line) - 1)
         y = HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 8) * value / top
-        points.append(f"{pen}{x:.1f} {y:.1f}")
+        points.append(f"{pen}{x:.1f} {y:.1f}h.1")  # a point that stands alone is seen, too
         pen = "L"
     return points
 

@@ -6,7 +6,7 @@ from math import ceil, sqrt
 
 import numpy as np
 
-from autoscaling.simulator.trace import Trace
+from autoscaling.simulator.trace import Counts, Floats, Trace
 
 # Side of the square of pixels that one vision token of a Qwen2-VL covers.
 TOKEN_PX = 28
@@ -30,7 +30,7 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Mix:
     """How a trace becomes load. `rate` is in requests/s on average, `repeats` the share of pictures that were sent before,
-    `side_px_max` caps pictures and `output_tokens_max` answers, so that a small model can be asked.
+    `side_px_max` caps pictures, `text_tokens_max` texts and `output_tokens_max` answers, so that a small model can be asked.
     """
 
     rate: float
@@ -38,32 +38,50 @@ class Mix:
     repeats: float = 0.0
     keys: int = 1
     side_px_max: int = 2_048
+    text_tokens_max: int = 100_000
     output_tokens_max: int = 512
     seed: int = 0
 
 
 def plan(trace: Trace, mix: Mix) -> list[Planned]:
-    """The busiest piece of the trace that has as many requests as `rate` and `seconds` make, stretched to `seconds`.
+    """A piece of the trace, brought to `rate` by leaving requests out, or by running faster: of all pieces of `seconds`, the
+    first with as many requests as asked for, or nearly. Bursts stay bursts.
 
-    Gaps keep their proportions, so bursts stay bursts. Raises ValueError for a trace that is too short.
+    Raises ValueError for a trace that is too short.
     """
-    count = max(2, round(mix.rate * mix.seconds))
-    if count > len(trace):
-        raise ValueError(
-            f"the trace has {len(trace)} requests, and {count} are asked for: fewer seconds, or a lower rate"
-        )
-    spans = trace.t_s[count - 1 :] - trace.t_s[: len(trace) - count + 1]
-    first = int(np.argmin(np.where(spans > 0, spans, np.inf)))
-    piece = slice(first, first + count)
-    at_s = (trace.t_s[piece] - trace.t_s[first]) * (mix.seconds / max(spans[first], 1e-9))
     rng = np.random.default_rng(mix.seed)
-    keys = _keys(mix, count, rng)
+    at_s, rows = _brought_to(mix.rate, trace, rng)
+    if not at_s.size or at_s[-1] - at_s[0] < mix.seconds:
+        raise ValueError(f"at {mix.rate:g} requests/s the trace is shorter than {mix.seconds:g} s")
+    piece = _piece(at_s, mix)
+    rows = rows[piece]
+    keys = _keys(mix, len(rows), rng)
     pictures = _Pictures(mix, rng)
-    sizes = zip(trace.vision_tokens[piece], trace.text_tokens[piece], trace.output_tokens[piece], strict=True)
+    sizes = zip(trace.vision_tokens[rows], trace.text_tokens[rows], trace.output_tokens[rows], strict=True)
     return [
-        Planned(float(at), pictures.of(int(vision)), int(text), min(int(output), mix.output_tokens_max), int(key))
-        for at, (vision, text, output), key in zip(at_s, sizes, keys, strict=True)
+        Planned(
+            float(at),
+            pictures.of(int(vision)),
+            min(int(text), mix.text_tokens_max),
+            min(int(output), mix.output_tokens_max),
+            int(key),
+        )
+        for at, (vision, text, output), key in zip(at_s[piece] - at_s[piece.start], sizes, keys, strict=True)
     ]
+
+
+def _brought_to(rate: float, trace: Trace, rng: np.random.Generator) -> tuple[Floats, Counts]:
+    """Times of arrival at this rate on average, and which requests of the trace they are."""
+    faster = rate * trace.span_s / max(1, len(trace))
+    rows = np.flatnonzero(rng.random(len(trace)) < faster)
+    return trace.t_s[rows] / max(1.0, faster), rows
+
+
+def _piece(at_s: Floats, mix: Mix) -> slice:
+    starts = np.flatnonzero(at_s <= at_s[-1] - mix.seconds)
+    counts = np.searchsorted(at_s, at_s[starts] + mix.seconds) - starts
+    best = int(np.argmin(np.abs(counts - mix.rate * mix.seconds)))
+    return slice(best, best + int(counts[best]))
 
 
 def share(planned: Sequence[Planned], index: int, of: int) -> list[Planned]:

@@ -54,7 +54,8 @@ class Foreknown:
 
     def cheapest(self, price_s: float, start_s: float) -> Counts:
         """Replicas by bin, if a late request costs `price_s` GPU-seconds."""
-        return _on(price_s * self.avoided, start_s).sum(axis=1)
+        replicas: Counts = _on(price_s * self.avoided, start_s).sum(axis=1)
+        return replicas
 
     def missing(self, share: float, start_s: float) -> tuple[float, Counts]:
         """The price at which no more than `share` is expected to be late, and the schedule of that price."""
@@ -76,18 +77,25 @@ class Foreknown:
 
 
 def in_service(trace: Trace, model: ReplicaModel) -> Floats:
-    """Replicas' worth of work by bin: of a prompt when it comes, of an answer for as long as a full batch takes for it."""
+    """Replicas' worth of work by bin: a prompt's for as long as one replica takes for it, then its answer's in a full batch."""
     work = model.work
     prompt_s = work.request_s + work.vision_token_s * trace.vision_tokens + work.text_token_s * trace.text_tokens
+    first_s: Floats = trace.t_s + prompt_s
     pace_s = model.step_s + model.sequence_s * model.sequences
     bins = int(trace.span_s // BIN_S) + 1
-    first = (trace.t_s // BIN_S).astype(np.int64)
-    last = np.minimum((trace.t_s + pace_s * trace.output_tokens) // BIN_S, bins - 1).astype(np.int64)
-    each_s = work.output_token_s * trace.output_tokens / (last - first + 1)
-    change = np.bincount(first, weights=each_s, minlength=bins + 1)
-    change -= np.bincount(last + 1, weights=each_s, minlength=bins + 1)
-    load: Floats = (np.bincount(first, weights=prompt_s, minlength=bins) + np.cumsum(change)[:bins]) / BIN_S
+    prompts = _spread(prompt_s, trace.t_s, first_s, bins)
+    answers = _spread(work.output_token_s * trace.output_tokens, first_s, first_s + pace_s * trace.output_tokens, bins)
+    load: Floats = (prompts + answers) / BIN_S
     return load
+
+
+def _spread(work_s: Floats, begin_s: Floats, end_s: Floats, bins: int) -> Floats:
+    """Alike over all bins that an interval touches; what is beyond the last is in the last."""
+    first = np.minimum(begin_s // BIN_S, bins - 1).astype(np.int64)
+    last = np.minimum(end_s // BIN_S, bins - 1).astype(np.int64)
+    each_s = work_s / (last - first + 1)
+    change = np.bincount(first, each_s, bins + 1) - np.bincount(last + 1, each_s, bins + 1)
+    return np.cumsum(change)[:bins]
 
 
 @compiled

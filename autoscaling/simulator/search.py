@@ -1,9 +1,10 @@
 """The best of a family, in hindsight: the fewest GPU-hours at which the SLO's target is met on this trace."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
-from autoscaling.observation import Policy
 from autoscaling.simulator.fleet import Start
 from autoscaling.simulator.misses import MissCurve
 from autoscaling.simulator.result import Result
@@ -13,40 +14,65 @@ from autoscaling.simulator.trace import Trace
 
 CLOSE = 0.97  # of the late requests that are allowed: no more is worth another run
 FARTHEST = 4.0  # times what was expected, from one run to the next
+EDGE = 0.15  # of an interval: no guess is nearer to its ends
+LEAST = 1e-6  # late, so that it has a logarithm
+
+
+class Outcome(Protocol):
+    """What of a run a search goes by."""
+
+    @property
+    def gpu_hours(self) -> float: ...
+    @property
+    def attainment(self) -> float: ...
+
+
+R = TypeVar("R", bound=Outcome)
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Generic[R]):
     """A value of a policy's parameter, and what it came to."""
 
     value: float
-    result: Result
+    result: R
+
+    @property
+    def late(self) -> float:
+        return max(1 - self.result.attainment, LEAST)
 
 
 def tuned(
-    trace: Trace, policy: Callable[[float], Policy], low: float, high: float, setup: Setup, *, steps: int = 6
-) -> list[Tried]:
-    """Bisection in the logarithm between `low`, which misses the target, and `high`, which meets it: every value tried.
+    run: Callable[[float], R], cheapest: float, dearest: float, target: float, *, steps: int = 4
+) -> list[Tried[R]]:
+    """From `cheapest`, taken to keep no promise, to `dearest`: every value tried, each where the last two say it is met.
 
-    The last that meets the target is the best of the family; where none does, none is.
+    The cheapest run that meets the target is the best of the family; where none does, none is.
     """
-    tried = [Tried(high, simulate(trace, policy(high), setup))]
-    if tried[0].result.attainment < setup.slo.target:
+    high = Tried(dearest, run(dearest))
+    tried = [high]
+    if high.result.attainment < target:
         return tried
+    low_value, low_late = cheapest, 1.0
     for _ in range(steps):
-        value = (low * high) ** 0.5
-        result = simulate(trace, policy(value), setup)
-        tried.append(Tried(value, result))
-        low, high = (low, value) if result.attainment >= setup.slo.target else (value, high)
+        share = math.log((1 - target) / low_late) / math.log(high.late / low_late)
+        share = min(max(share, EDGE), 1 - EDGE)
+        value = math.exp((1 - share) * math.log(low_value) + share * math.log(high.value))
+        one = Tried(value, run(value))
+        tried.append(one)
+        if one.result.attainment >= target:
+            high = one
+        else:
+            low_value, low_late = value, one.late
     return tried
 
 
-def best(tried: list[Tried], target: float) -> Tried | None:
+def best(tried: Sequence[Tried[R]], target: float) -> Tried[R] | None:
     met = [one for one in tried if one.result.attainment >= target]
     return min(met, key=lambda one: one.result.gpu_hours, default=None)
 
 
-def best_schedule(trace: Trace, setup: Setup, *, steps: int = 4) -> list[Tried]:
+def best_schedule(trace: Trace, setup: Setup, *, steps: int = 4) -> list[Tried[Result]]:
     """Schedules that know all arrivals, by the price of a late request, each run on the replicas that policies get.
 
     How many are late is expected from a steady load; from run to run the expectation is set right by what was seen.
@@ -56,13 +82,13 @@ def best_schedule(trace: Trace, setup: Setup, *, steps: int = 4) -> list[Tried]:
     curve = MissCurve.of(trace, work_s(trace, setup.replica), setup.replica, setup.slo)
     known = Foreknown.of(trace, setup.replica, curve)
     allowed = 1 - setup.slo.target
-    tried: list[Tried] = []
+    tried: list[Tried[Result]] = []
     share = allowed
     for _ in range(steps):
         price_s, replicas = known.missing(share, setup.start.median_s)
         result = simulate(trace, Schedule(replicas, setup.start.median_s), clairvoyant)
         tried.append(Tried(price_s, result))
-        late = max(1 - result.attainment, 1e-6)
+        late = tried[-1].late
         if CLOSE * allowed <= late <= allowed:
             break
         share *= min(max((1 + CLOSE) / 2 * allowed / late, 1 / FARTHEST), FARTHEST)

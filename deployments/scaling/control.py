@@ -69,6 +69,12 @@ class _Model:
     verdict: Verdict | None = None
     was_late: bool = False  # at the reading before
 
+    def may_be_decided(self, reading: Reading, now_s: float) -> bool:
+        """Serve has spoken of it; and where it has no replica, so has a gateway: else there is nobody to serve."""
+        serving = self.replicas.serving
+        is_known = serving is not None and self.replicas.age_s(now_s) <= STALE_S
+        return is_known and bool(reading.flows is not None or (serving and serving.target))
+
 
 class Control:
     """`gpus` None: no pool, every model gets what it wants. `seasons` are those of days before, by model."""
@@ -135,9 +141,9 @@ class Control:
         readings = self._inbox.read(now_s)
         if self._pool and now_s - self._since_s < STALE_S and any(m.replicas.serving is None for m in self._all()):
             return True  # what somebody holds is not free, only unknown
-        known = [model for model in self._all() if model.replicas.age_s(now_s) <= STALE_S]
+        known = [model for model in self._all() if model.may_be_decided(self._reading(model, readings), now_s)]
         seen = {
-            model.member.model: self._observation(model, readings.get(model.member.model, UNHEARD), now_s, span_s)
+            model.member.model: self._observation(model, self._reading(model, readings), now_s, span_s)
             for model in known
         }
         wants = {model.member.model: self._decided(model, seen[model.member.model]) for model in known}
@@ -243,6 +249,9 @@ class Control:
             words = f"{row.words}; {batch} more for batch work"
             row = replace(row, words=words, hourly_after_nano_usd=replicas * hourly)
         self.rows.add(row)
+
+    def _reading(self, model: _Model, readings: Mapping[str, Reading]) -> Reading:
+        return readings.get(model.member.model, UNHEARD)
 
     def _all(self) -> Collection[_Model]:
         return self._models.values()

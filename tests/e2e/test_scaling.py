@@ -15,8 +15,8 @@ from tests.e2e.test_operating import vlm
 
 # A cold engine on a busy machine.
 START_S = 300
-# The policy looks back a quarter of an hour, and holds what it saw for some minutes more.
-GIVEN_BACK_S = 2400.0
+# Idle for its start-up time and `late_start_s`, then the engine has to stop.
+GIVEN_BACK_S = 600.0
 
 
 @pytest.fixture(scope="module")

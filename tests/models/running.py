@@ -69,9 +69,8 @@ class Running:
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
         headers = {"authorization": f"Bearer {TOKEN}"}
-        limits = httpx.Limits(
-            max_keepalive_connections=0
-        )  # else a slow machine meets a connection that is being closed
+        # Each question on a connection of its own: a slow machine meets one that is just being closed.
+        limits = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=self.server.url, headers=headers, timeout=300, limits=limits) as client:
             yield client
 

@@ -110,7 +110,9 @@ PENDING = 'kube_pod_status_phase{namespace="vlmfleet",phase="Pending",pod="p"}'
 REDIS = 'kube_statefulset_status_replicas_ready{namespace="vlmfleet",statefulset="vlmfleet-redis"}'
 CASES = {
     "VlmfleetErrorRatio": Case(requests(10, 90), requests(1, 99)),
-    "VlmfleetTtftSlow": Case(streams("ttft", "2.5", 80), streams("ttft", "2.5", 97) | streams("ttft", "2.5", 0, "batch")),
+    "VlmfleetTtftSlow": Case(
+        streams("ttft", "2.5", 80), streams("ttft", "2.5", 97) | streams("ttft", "2.5", 0, "batch")
+    ),
     "VlmfleetTpotSlow": Case(streams("tpot", "0.1", 80), streams("tpot", "0.1", 97)),
     "VlmfleetOverloaded": Case(overloaded(100), overloaded(1)),
     "VlmfleetQueueStuck": one('ray_vlmfleet_oldest_wait_seconds{model="m"}', 61, 9),
@@ -165,7 +167,9 @@ def trial(alert: str, series: dict[str, str], *, raised: bool) -> dict[str, Any]
         "name": f"{alert} is {'raised' if raised else 'not raised'}",
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "promql_expr_test": [{"expr": expression, "eval_time": f"{WINDOW_MINUTES + minutes_of(ALERTS[alert])}m", "exp_samples": fired}],
+        "promql_expr_test": [
+            {"expr": expression, "eval_time": f"{WINDOW_MINUTES + minutes_of(ALERTS[alert])}m", "exp_samples": fired}
+        ],
     }
 
 

@@ -74,6 +74,13 @@ def test_gateways_that_fall_silent_take_nothing_away():
     assert fleet.have["demo"] >= before
 
 
+def test_a_model_at_zero_of_which_no_gateway_speaks_stays_there():
+    """When a fleet starts, gateways come last."""
+    fleet = Fleet()
+    fleet.seconds(10, None)
+    assert (fleet.have["demo"], fleet.control.verdict("demo")) == (0, None)
+
+
 def test_nothing_is_decided_about_what_serve_is_silent():
     fleet = Fleet()
     fleet.seconds(5, {"demo": 2.5})

@@ -84,8 +84,8 @@ def test_each_standard_policy_follows_the_load(name: str):
 def test_the_bound_is_below_the_best_schedule_and_that_is_below_a_fixed_fleet(start_s: float):
     trace, setup = burst(), replace(SURE, start=Start(start_s, sigma=0.0, failures=0.0))
     bound = lower_bound_gpu_hours(trace, work_s(trace, setup.replica), setup.slo, start_s)
-    schedule = _best(best_schedule(trace, setup, steps=4))
-    fixed = _best(tuned(trace, lambda count: Static(round(count)), 1, 20, setup, steps=4))
+    schedule = _best(best_schedule(trace, setup))
+    fixed = _best(tuned(lambda count: simulate(trace, Static(round(count)), setup), 1, 20, 0.99))
     assert bound <= schedule.gpu_hours < fixed.gpu_hours
 
 

@@ -1,0 +1,193 @@
+"""What is wrong with a fleet, from what was seen of it, and what to do. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+CLOCK_SKEW_MAX_S = 2.0
+# Serve's drain of nodes and HAProxy came with it.
+RAY_MIN = (2, 60, 0)
+HOLDS_OPEN_MANY = 500
+MISMATCH_MAX = 0.05
+STARTS_FAILED_MANY = 3
+RUNNING = "RUNNING"
+HEALTHY = "HEALTHY"
+
+Level = Literal["ok", "warning", "fault", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `advice` is empty where nothing is to be done."""
+
+    check: str
+    level: Level
+    detail: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the gateway and its `/metrics` say. `skew_s`: its clock less ours, None if it does not tell. Counts by model."""
+
+    answers: bool
+    ready: bool = False
+    skew_s: float | None = None
+    models: tuple[str, ...] = ()
+    replicas_ready: dict[str, int] = field(default_factory=dict)
+    starts_failed: dict[str, int] = field(default_factory=dict)
+    mismatch_ratios: dict[str, float] = field(default_factory=dict)
+    holds_open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ray:
+    """What Ray's dashboard says. `applications` and `proxies` by name, each with its status."""
+
+    version: str
+    version_here: str
+    applications: dict[str, str]
+    proxies: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the store says. `sampled_ahead_s`: how far in our future an engine's newest sample lies."""
+
+    faults: tuple[str, ...]
+    priced: frozenset[str]
+    sampled_ahead_s: float = 0.0
+
+
+def diagnosed(fleet: Fleet, ray: Ray | None, ledger: Ledger | None, haproxy: str | None) -> list[Finding]:
+    """Every check once. What could not be seen is `unknown`, which is no fault. `haproxy`: RAY_SERVE_ENABLE_HA_PROXY."""
+    return [
+        *_gateway(fleet),
+        *_models(fleet),
+        *_money(fleet),
+        *(_ray(ray) if ray else [Finding("ray", "unknown", "not looked at", "name its dashboard with --dashboard")]),
+        *(
+            _ledger(ledger, fleet)
+            if ledger
+            else [Finding("ledger", "unknown", "not looked at", "name the store with --ledger or VLMFLEET_STORE")]
+        ),
+        _haproxy(haproxy),
+    ]
+
+
+def _gateway(fleet: Fleet) -> Iterator[Finding]:
+    if not fleet.answers:
+        yield Finding("gateway", "fault", "nothing answers", "start it (vlmfleet up), or name another with --url")
+        return
+    yield Finding("gateway", "ok", "answers")
+    if fleet.ready:
+        yield Finding("ready", "ok", "keys are loaded")
+    else:
+        yield Finding(
+            "ready", "fault", "no keys are loaded", "see whether the ledger's writer runs: its log, its store"
+        )
+    if fleet.skew_s is None:
+        yield Finding("clock", "unknown", "the gateway does not tell its time")
+    elif abs(fleet.skew_s) > CLOCK_SKEW_MAX_S:
+        yield Finding(
+            "clock", "warning", f"the gateway's clock differs by {fleet.skew_s:+.1f} s", "run an NTP client on both"
+        )
+    else:
+        yield Finding("clock", "ok", f"within {CLOCK_SKEW_MAX_S:.0f} s")
+
+
+def _models(fleet: Fleet) -> Iterator[Finding]:
+    if fleet.answers and not fleet.models:
+        yield Finding("models", "fault", "none is served to this key", "look at `models` in the Serve config")
+    for model in fleet.models:
+        ready, failed = fleet.replicas_ready.get(model, 0), fleet.starts_failed.get(model, 0)
+        if failed >= STARTS_FAILED_MANY:
+            yield Finding(
+                f"model {model}",
+                "fault",
+                f"{failed} starts failed in an hour",
+                "read the replica's log: its last words",
+            )
+        elif ready:
+            yield Finding(f"model {model}", "ok", f"{ready} replicas ready")
+        else:
+            yield Finding(
+                f"model {model}",
+                "warning",
+                "no replica is ready",
+                "right if it scales to zero; else see `serve status` and the replica's log",
+            )
+
+
+def _money(fleet: Fleet) -> Iterator[Finding]:
+    if not fleet.answers:
+        return
+    if fleet.holds_open > HOLDS_OPEN_MANY:
+        yield Finding(
+            "holds",
+            "warning",
+            f"{fleet.holds_open} are open",
+            "if it grows: does the ledger answer? is its sweeper alive?",
+        )
+    else:
+        yield Finding("holds", "ok", f"{fleet.holds_open} are open")
+    for model, ratio in fleet.mismatch_ratios.items():
+        if ratio > MISMATCH_MAX:
+            yield Finding(
+                f"witness {model}",
+                "warning",
+                f"engine and ledger differ by {ratio:.0%} of the tokens of an hour",
+                "look for requests past the gateway, then for cancelled ones that ran on",
+            )
+
+
+def _ray(ray: Ray) -> Iterator[Finding]:
+    if _numbers(ray.version) < RAY_MIN:
+        wanted = ".".join(map(str, RAY_MIN))
+        yield Finding("ray", "fault", f"version {ray.version}", f"upgrade to {wanted}: before, draining loses requests")
+    elif ray.version != ray.version_here:
+        yield Finding(
+            "ray", "warning", f"{ray.version} there, {ray.version_here} here", "install the same for commands"
+        )
+    else:
+        yield Finding("ray", "ok", f"version {ray.version}")
+    for name, status in ray.applications.items():
+        if status != RUNNING:
+            yield Finding(f"application {name}", "fault", status.lower(), "`serve status` has its message")
+    for name, status in ray.proxies.items():
+        if status != HEALTHY:
+            yield Finding(f"proxy {name}", "warning", status.lower(), "if it stays so: the log of Serve's controller")
+
+
+def _ledger(ledger: Ledger, fleet: Fleet) -> Iterator[Finding]:
+    if ledger.faults:
+        for fault in ledger.faults:
+            yield Finding(
+                "ledger", "fault", f"an invariant does not hold: {fault}", "keep a copy, and see docs/operations.md"
+            )
+    else:
+        yield Finding("ledger", "ok", "every invariant holds")
+    for model in fleet.models:
+        if model not in ledger.priced:
+            yield Finding(
+                f"price {model}", "fault", "the ledger has no price of it", "restart the ledger with this model's card"
+            )
+    if ledger.sampled_ahead_s > CLOCK_SKEW_MAX_S:
+        yield Finding(
+            "clock of engines", "warning", f"ahead by {ledger.sampled_ahead_s:.1f} s", "run an NTP client on all nodes"
+        )
+
+
+def _haproxy(flag: str | None) -> Finding:
+    name = "RAY_SERVE_ENABLE_HA_PROXY"
+    if flag == "1":
+        return Finding("haproxy", "ok", f"{name}=1")
+    if flag is None:
+        return Finding("haproxy", "unknown", f"{name} cannot be seen from here", "it must be 1 on head and all workers")
+    return Finding("haproxy", "warning", f"{name}={flag}", "set it to 1 before Ray starts: Serve's own proxy is slower")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """2.60.0rc1 is 2.60.0."""
+    digits = ["".join(c for c in part.partition("rc")[0] if c.isdigit()) for part in version.split(".")[:3]]
+    return tuple(int(part or 0) for part in digits)

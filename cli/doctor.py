@@ -1,0 +1,150 @@
+"""`vlmfleet doctor`: look at a running fleet from outside, and say what is wrong and what to do."""
+
+import importlib.metadata
+import os
+import time
+from dataclasses import asdict
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from prometheus_client.parser import text_string_to_metric_families
+
+from accounting.store import StoreError
+from cli.diagnosis import Finding, Fleet, Ledger, Ray, diagnosed
+from cli.failed import Failed
+from cli.ledger import reading
+from cli.options import Key, Url
+from cli.server import Server
+from cli.table import show, text
+from deployments.launch import state_folder
+
+PATIENCE_S = 30.0
+HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+# Samples come every ten seconds: these are the newest, and what lies in the future.
+SAMPLES_MS = 60_000
+FUTURE_MS = 3_600_000
+
+Values = dict[str, list[tuple[dict[str, str], float]]]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(doctor)
+
+
+def doctor(
+    url: Url = None,
+    key: Key = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VLMFLEET_STORE",
+            help="A SQLite file or a postgresql:// URL, to verify. Default: .vlmfleet/ledger.db if it is there.",
+        ),
+    ] = None,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(envvar="RAY_DASHBOARD_ADDRESS", help="Ray's dashboard, as http://127.0.0.1:8265; else not asked."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check a running fleet: versions, flags, who answers, clocks, the ledger's invariants, prices. Status 1 for a fault."""
+    fleet = _fleet(Server(url, key))
+    findings = diagnosed(fleet, _ray(dashboard), _ledger(ledger), _flag())
+    rows = [asdict(finding) for finding in findings]
+    show([text("check"), text("level"), text("detail"), text("advice")], rows, {"findings": rows}, as_json=as_json)
+    raise typer.Exit(int(any(finding.level == "fault" for finding in findings)))
+
+
+def _fleet(server: Server) -> Fleet:
+    """Raises `Failed` if the key is refused."""
+    try:
+        health = server.look("/healthz")
+    except Failed:
+        return Fleet(answers=False)
+    ready = server.look("/readyz").is_success
+    if not ready:
+        return Fleet(answers=health.is_success, skew_s=_skew_s(health))
+    values = _values(server.read("/metrics"))
+    return Fleet(
+        health.is_success,
+        ready,
+        _skew_s(health),
+        tuple(model["id"] for model in server.get("/v1/models")["data"]),
+        _by_model(values, "vlmfleet_replicas", category="ready"),
+        _by_model(values, "vlmfleet_hour_starts", outcome="failed"),
+        {labels["model"]: ratio for labels, ratio in values.get("vlmfleet_witness_mismatch_ratio", [])},
+        int(sum(value for _, value in values.get("vlmfleet_holds_open", []))),
+    )
+
+
+def _skew_s(response: httpx.Response) -> float | None:
+    """The server's clock less ours, to the second that the header tells."""
+    told = response.headers.get("date")
+    return None if told is None else parsedate_to_datetime(told).timestamp() + 0.5 - time.time()
+
+
+def _values(exposition: str) -> Values:
+    values: Values = {}
+    for family in text_string_to_metric_families(exposition):
+        for sample in family.samples:
+            values.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return values
+
+
+def _by_model(values: Values, name: str, **wanted: str) -> dict[str, int]:
+    return {labels["model"]: int(value) for labels, value in values.get(name, []) if wanted.items() <= labels.items()}
+
+
+def _ray(dashboard: str | None) -> Ray | None:
+    """Raises `Failed`."""
+    if dashboard is None:
+        return None
+    version, serve = _asked(dashboard, "/api/version"), _asked(dashboard, "/api/serve/applications/")
+    return Ray(
+        version["ray_version"],
+        importlib.metadata.version("ray"),
+        {name: details["status"] for name, details in serve["applications"].items()},
+        {details["node_ip"]: details["status"] for details in serve["proxies"].values()},
+    )
+
+
+def _asked(dashboard: str, path: str) -> Any:
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        response = httpx.get(dashboard.rstrip("/") + path, headers=headers, timeout=PATIENCE_S)
+        return response.raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise Failed(
+            "Ray's dashboard does not answer; forward its port 8265, and set RAY_AUTH_TOKEN where there is a token"
+        ) from error
+
+
+def _ledger(where: str | None) -> Ledger | None:
+    """None if there is none to look at. Raises `StoreError`."""
+    file = state_folder() / "ledger.db"
+    if where is None and not Path(file).exists():
+        return None
+    with reading(where or str(file)) as store:
+        now_ms = time.time_ns() // 1_000_000
+        newest_ms = max(
+            (row["at_ms"] for row in store.records("samples", now_ms - SAMPLES_MS, now_ms + FUTURE_MS)), default=0
+        )
+        return Ledger(
+            tuple(f"{fault.check}: {fault.detail}" for fault in store.verify()),
+            frozenset(price.model for price in store.prices()),
+            max(0, newest_ms - now_ms) / 1000,
+        )
+
+
+def _flag() -> str | None:
+    """As the launcher of this machine's own fleet has it."""
+    try:
+        pid = (state_folder() / "pid").read_text().strip()
+        variables = Path(f"/proc/{int(pid)}/environ").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return os.environ.get(HAPROXY)
+    return next((each.partition(b"=")[2].decode() for each in variables if each.startswith(HAPROXY.encode())), "1")
