@@ -109,7 +109,7 @@ class Uncounted:
     def refused(self, error: GatewayError) -> None:
         """See `Metrics.refused`."""
 
-    def queued(self, model: str, waited_s: float) -> None:
+    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
         """See `Metrics.queued`."""
 
     def coalesced(self, model: str) -> None:
@@ -120,7 +120,7 @@ async def serve(setup: Setup) -> None:
     """Answer until standard input ends."""
     card = load_catalog(CARDS).find(MODEL).model_copy(update={"slo": Slo(**setup.slo)})
     if not setup.forms:
-        Former._has_room = lambda self, *, is_batch: True  # type: ignore[method-assign]  # as if there were none
+        Former._has_room = lambda self, *, is_batch: True  # type: ignore[method-assign]  # noqa: SLF001  # no former
     minted = {name: mint("org", name, name, (Scope.INFERENCE,)) for name in TENANTS}
     with closing(SqliteStore(Path(setup.folder) / "ledger.db", _now_ms)) as store:
         grants = [Grant(f"grant-{name}", record.credit_account, 10**15) for name, (_, record) in minted.items()]

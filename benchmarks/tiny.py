@@ -16,14 +16,15 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from demo.architecture import CHAT_TEMPLATE, VOCABULARY, tokenizer
+from demo.qwen2_vl import CHAT_TEMPLATE, SPECIAL_TOKENS
+from demo.words import VOCABULARY, tokenizer
 
 PIXELS = {"min_pixels": 3136, "max_pixels": 1_003_520}
 
 
 def write(folder: Path) -> None:
     """The same bytes every time."""
-    words = tokenizer()
+    words = tokenizer(SPECIAL_TOKENS, CHAT_TEMPLATE, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     token_id = words.convert_tokens_to_ids
     text = {
         "vocab_size": VOCABULARY,

@@ -12,8 +12,7 @@ import httpx
 import typer
 from prometheus_client.parser import text_string_to_metric_families
 
-from accounting.store import StoreError
-from cli.diagnosis import Finding, Fleet, Ledger, Ray, diagnosed
+from cli.diagnosis import Fleet, Ledger, Ray, diagnosed
 from cli.failed import Failed
 from cli.ledger import reading
 from cli.options import Key, Url

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from accounting.store import StoreError
-from cli import budgets, calibrate, credit, export, fleet, k8s, keys, ledger, price, reports, scaling, simulate
+from cli import budgets, calibrate, credit, doctor, export, fleet, k8s, keys, ledger, price, reports, scaling, simulate
 from cli.failed import Failed
 from deployments.launch import LaunchError
 

@@ -13,8 +13,6 @@ from cli.table import moment, number, show, text
 PATH = "/v1/admin/scaling"
 ROWS = [
     moment("at", "at"),
-    number("running"),
-    number("starting"),
     number("want"),
     number("granted"),
     number("replicas"),

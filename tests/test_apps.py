@@ -22,6 +22,7 @@ def test_serve_yaml_names_builders_that_take_its_arguments():
         "engine": apps.EngineSettings,
         "gateway": apps.GatewaySettings,
         "batches": apps.BatchSettings,
+        "scaling": apps.ScalingSettings,
     }
     config = yaml.safe_load((apps.CHECKOUT / "serve.yaml").read_text())
     for application in config["applications"]:

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from autoscaling.simulator.jsonl import BadTrace
+from autoscaling.simulator.thinning import refuse_too_many
 from autoscaling.simulator.trace import Counts, Floats, Trace
 
 MINUTE_S = 60.0
@@ -62,6 +63,7 @@ def per_minute(path: Path, rng: np.random.Generator, scale: float) -> Trace:
     """Requests a minute as published; classes and sizes drawn from the published percentiles."""
     sizes = Sizes(path.with_name(QUANTILES))
     counts = [float(row["requests"]) * scale for row in rows_of(path)]
+    refuse_too_many(path.name, sum(counts), scale)
     t_s = _within_minutes(counts, rng)
     is_image = rng.random(len(t_s)) < IMAGE_SHARE
     context, output = np.zeros(len(t_s), np.int64), np.zeros(len(t_s), np.int64)
@@ -81,6 +83,7 @@ def digitised(path: Path, rng: np.random.Generator, scale: float) -> Trace:
         seen = "_visible" if kind == "image" else ""
         ranks = rng.standard_normal((len(windows), MINUTES))
         requests = _minutes(windows, f"{kind}_rpm", seen, ranks, rng) * scale
+        refuse_too_many(path.name, float(requests.sum()), scale)
         t_s = _within_minutes(requests.ravel(), rng)
         minute = (t_s // MINUTE_S).astype(np.int64)
         token_ranks = RANKS * ranks + np.sqrt(1 - RANKS**2) * rng.standard_normal(ranks.shape)

@@ -79,13 +79,15 @@ class Foreknown:
 def in_service(trace: Trace, model: ReplicaModel) -> Floats:
     """Replicas' worth of work by bin: a prompt's for as long as one replica takes for it, then its answer's in a full batch."""
     work = model.work
-    prompt_s = work.request_s + work.vision_token_s * trace.vision_tokens + work.text_token_s * trace.text_tokens
-    first_s: Floats = trace.t_s + prompt_s
+    prompt_s = np.asarray(
+        work.request_s + work.vision_token_s * trace.vision_tokens + work.text_token_s * trace.text_tokens, np.float64
+    )
+    answer_s = np.asarray(work.output_token_s * trace.output_tokens, np.float64)
     pace_s = model.step_s + model.sequence_s * model.sequences
+    first_s = trace.t_s + prompt_s
+    last_s = np.asarray(first_s + pace_s * trace.output_tokens, np.float64)
     bins = int(trace.span_s // BIN_S) + 1
-    prompts = _spread(prompt_s, trace.t_s, first_s, bins)
-    answers = _spread(work.output_token_s * trace.output_tokens, first_s, first_s + pace_s * trace.output_tokens, bins)
-    load: Floats = (prompts + answers) / BIN_S
+    load: Floats = (_spread(prompt_s, trace.t_s, first_s, bins) + _spread(answer_s, first_s, last_s, bins)) / BIN_S
     return load
 
 

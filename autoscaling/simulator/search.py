@@ -45,26 +45,32 @@ class Tried(Generic[R]):
 def tuned(
     run: Callable[[float], R], cheapest: float, dearest: float, target: float, *, steps: int = 4
 ) -> list[Tried[R]]:
-    """From `cheapest`, taken to keep no promise, to `dearest`: every value tried, each where the last two say it is met.
+    """From `cheapest`, taken to keep no promise, to `dearest`: every value tried, each where the two nearest say it is met.
 
     The cheapest run that meets the target is the best of the family; where none does, none is.
     """
-    high = Tried(dearest, run(dearest))
-    tried = [high]
-    if high.result.attainment < target:
+    tried = [Tried(dearest, run(dearest))]
+    if tried[0].result.attainment < target:
         return tried
-    low_value, low_late = cheapest, 1.0
+    low, high = math.log(cheapest), math.log(dearest)
     for _ in range(steps):
-        share = math.log((1 - target) / low_late) / math.log(high.late / low_late)
-        share = min(max(share, EDGE), 1 - EDGE)
-        value = math.exp((1 - share) * math.log(low_value) + share * math.log(high.value))
-        one = Tried(value, run(value))
-        tried.append(one)
-        if one.result.attainment >= target:
-            high = one
+        edge = EDGE * (high - low)
+        value = math.exp(min(max(_met_at(tried, CLOSE * (1 - target), (low + high) / 2), low + edge), high - edge))
+        tried.append(Tried(value, run(value)))
+        if tried[-1].result.attainment >= target:
+            high = math.log(value)
         else:
-            low_value, low_late = value, one.late
+            low = math.log(value)
     return tried
+
+
+def _met_at(tried: Sequence[Tried[R]], late: float, middle: float) -> float:
+    """The logarithm of a value, on the straight line through the two nearest in a plane of logarithms; first the middle."""
+    near, next_ = sorted(tried, key=lambda one: abs(math.log(one.late / late)))[:2] if len(tried) > 1 else (None, None)
+    if near is None or next_ is None or near.late == next_.late:
+        return middle
+    slope = math.log(near.value / next_.value) / math.log(near.late / next_.late)
+    return math.log(near.value) + slope * math.log(late / near.late)
 
 
 def best(tried: Sequence[Tried[R]], target: float) -> Tried[R] | None:

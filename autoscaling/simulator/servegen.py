@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoscaling.simulator.thinning import refuse_too_many
 from autoscaling.simulator.trace import Counts, Floats, Trace
 
 WINDOW_S = 600.0
@@ -32,6 +33,8 @@ class Window:
 def mm_image(folder: Path, rng: np.random.Generator, scale: float) -> Trace:
     """One day of all clients, each `scale` times as busy."""
     clients = sorted(folder.glob("chunk-*-trace.csv"), key=lambda path: int(path.name.split("-")[1]))
+    expected = sum(window.rate for client in clients for window in _windows(client)) * WINDOW_S * scale
+    refuse_too_many(folder.name, expected, scale)
     parts = [part for client in clients for part in _client(client, rng, scale)]
     t_s, vision, text, output, images = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Trace.of("servegen-mm-image", t_s, vision, text, output, images=float(images.sum()))
@@ -45,7 +48,9 @@ def total_rate(path: Path, rng: np.random.Generator, scale: float) -> Trace:
     with path.open() as lines:
         rates = np.array([float(row["total_rate_rps"]) for row in csv.DictReader(x for x in lines if x[0] != "#")])
     whole = rates > GAP * np.median(rates)
-    counts = rng.poisson(np.interp(np.arange(len(rates)), np.flatnonzero(whole), rates[whole]) * WINDOW_S * scale)
+    expected = np.interp(np.arange(len(rates)), np.flatnonzero(whole), rates[whole]) * WINDOW_S * scale
+    refuse_too_many(path.name, float(expected.sum()), scale)
+    counts = rng.poisson(expected)
     requests = int(counts.sum())
     t_s = (np.repeat(np.arange(len(rates)), counts) + rng.random(requests)) * WINDOW_S
     has_images = "mm-image" in path.name

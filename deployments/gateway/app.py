@@ -8,7 +8,7 @@ from deployments.batches.book import Book
 from deployments.batches.line import Answered
 from deployments.files.objects import Objects
 from deployments.files.store import FileStore
-from deployments.gateway import request_log
+from deployments.gateway import request_log, trace
 from deployments.gateway.admin import Admin
 from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
@@ -87,7 +87,8 @@ class GatewayApp:
         if scope["type"] != "http":
             raise RuntimeError(f"no {scope['type']} here")
         exchange = Exchange(scope, receive, send)
-        await self._answer(exchange, lambda: self._routes.find(exchange.method, exchange.path)(exchange))
+        with trace.request(exchange):
+            await self._answer(exchange, lambda: self._routes.find(exchange.method, exchange.path)(exchange))
 
     async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
         """A line of a batch, for the key that made the batch: a request's whole life, in this process."""
@@ -97,7 +98,8 @@ class GatewayApp:
             key = self._keys.of_id(key_id, KeyScope.INFERENCE)
             await self._chat.run(line.exchange, key, idempotency_key(name))
 
-        await self._answer(line.exchange, run)
+        with trace.request(line.exchange):
+            await self._answer(line.exchange, run)
         return line.answered()
 
     async def _answer(self, exchange: Exchange, handle: Callable[[], Awaitable[None]]) -> None:

@@ -9,6 +9,7 @@ import aiohttp
 import orjson
 
 from catalog.card import ModelCard
+from deployments.gateway import trace
 from deployments.gateway.chat_form import defaults, formed
 from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
 from deployments.gateway.media.picture import Picture
@@ -107,6 +108,7 @@ class Engines:
             "authorization": f"Bearer {replica.token}",
             "content-type": "application/json",
             "x-request-id": request_id,
+            **trace.outgoing(),
         }
         try:
             response = await self._open().post(replica.url + CHAT_PATH, data=body, headers=headers)

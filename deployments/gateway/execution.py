@@ -7,6 +7,7 @@ from typing import Any
 
 from accounting.price import Work
 from catalog.card import ModelCard
+from deployments.gateway import trace
 from deployments.gateway.answer import read_usage
 from deployments.gateway.coalesce import Answer, Lead
 from deployments.gateway.engine import EngineAnswer, Engines
@@ -89,7 +90,9 @@ class Executions:
             if await self._waking.wait(job.card, job.patience_s):
                 visit.agreed_to_wait()
                 woke()
-            async with former.turn(job.demand, job.deadline_s) as turn, AsyncExitStack() as stack:
+            async with AsyncExitStack() as stack:
+                with trace.step("queue"):
+                    turn = await stack.enter_async_context(former.turn(job.demand, job.deadline_s))
                 visit.dispatched()
                 if turn.waited_s:
                     self._metrics.queued(job.card.served_name, turn.waited_s)
@@ -114,6 +117,7 @@ class Executions:
         async with AsyncExitStack() as asking:
             replica = await asking.enter_async_context(self._router.replica(job.card, job.deadline_s, wish))
             lead(replica.id)
+            asking.enter_context(trace.step("engine"))
             ask = self._engines.ask(replica, request_id, job.body, job.card.context_tokens)
             try:
                 answer = await asking.enter_async_context(ask)

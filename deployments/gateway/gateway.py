@@ -14,10 +14,10 @@ from ray.serve.handle import DeploymentHandle
 from accounting.price import Price
 from catalog import Catalog, ModelCard
 from deployments.batches.line import Answered
+from deployments.engines.door import engine_name
 from deployments.files.objects import open_objects
 from deployments.files.store import FileStore
 from deployments.gateway import metrics as request_metrics
-from deployments.engines.door import engine_name
 from deployments.gateway import metrics_levels
 from deployments.gateway.admin.scaling import explain_by
 from deployments.gateway.app import GatewayApp
@@ -31,6 +31,7 @@ from deployments.gateway.media.s3 import Buckets
 from deployments.gateway.metrics import ServeMetrics
 from deployments.gateway.metrics_levels import Levels
 from deployments.gateway.route import ServeRouter
+from deployments.gateway.trace import export_if_asked
 from deployments.gateway.waking import FleetWaking
 from deployments.ledger.client import Address, LedgerClient
 from deployments.ledger.locate import Ledger, writer_address
@@ -94,6 +95,7 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
         """Called by Serve after the constructor. Raises `StoreFailed`."""
+        export_if_asked()
         objects = open_objects(self._files)
         ledger = self._client(self._neighbours.ledger_address)
         keys = Keys(now_ms)

@@ -12,7 +12,7 @@ from accounting.key import KeyRecord, Scope
 from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
 from deployments.files.file import Owner
-from deployments.gateway import answer, chat_form, grounding, request_log
+from deployments.gateway import answer, chat_form, grounding, request_log, trace
 from deployments.gateway.affinity import affinity_key
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
@@ -121,13 +121,15 @@ class ChatCompletions:
     async def run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> None:
         """The same for a caller who is known already: a line of a batch is one."""
         exchange.notes["key_id"] = key.id
-        admitted = await self._admit(exchange, key, idempotency_key)
+        with trace.step("admit"):
+            admitted = await self._admit(exchange, key, idempotency_key)
         async with (
             self._settled(admitted, exchange),
             exchange.while_connected(),
             asyncio.timeout(admitted.job.deadline_s) as deadline,
         ):
-            stored = await admitted.bill.durable()
+            with trace.step("hold"):
+                stored = await admitted.bill.durable()
             if stored is not None:
                 await _replay(stored, admitted, exchange)
                 return
@@ -151,7 +153,8 @@ class ChatCompletions:
         if kind := grounding.kind_asked(chat, exchange.header(grounding.ANSWER_HEADER)):
             chat = grounding.for_engine(chat, kind, card)
         check_against_card(chat, card)
-        pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
+        with trace.step("media"):
+            pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
         places = grounding.reading(kind, card, pictures) if kind else None
         work = bounded_work(chat.request, card, pictures)
         deadline_s = self._deadline_s(exchange, chat.request)
@@ -301,7 +304,8 @@ async def _relay_whole(
     deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
     charge = bill.charge()
     body = answer.whole(data, bill, charge)
-    await bill.post(body)
+    with trace.step("settle"):
+        await bill.post(body)
     price = (b"x-vlm-price-nanousd", str(charge.amount_nano).encode())
     await exchange.answer(200, body, [*_headers(bill), price])
 
@@ -332,7 +336,8 @@ async def _relay_stream(
     if last is None or not exchange.started:
         raise EngineBrokeOff
     deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
-    await bill.post(admitted.told())
+    with trace.step("settle"):
+        await bill.post(admitted.told())
     usage_event = answer.usage_chunk(last, bill, bill.charge()) if admitted.wants_usage else b""
     await exchange.end(usage_event + answer.DONE)
 

@@ -6,8 +6,8 @@ Gauges, not counters: an attempt that is recorded later moves seconds from idle 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from accounting.command import Sample
@@ -73,7 +73,7 @@ class LastHour:
         return Hour(
             mismatch_ratios(compare(settled, stays, self._context_tokens_max)),
             dict.fromkeys(((model, "ready") for model in self._models), 0) | replicas_by_state(samples, now_ms),
-            *_starts(lives, now_ms),
+            *_starts(lives_of(_with_weights(samples)), now_ms),
             gpu_nano,
             {labels: nano * self._rates.get(labels[0], 0.0) for labels, nano in gpu_nano.items()},
             revenue_nano,
@@ -87,6 +87,17 @@ def replicas_by_state(samples: Iterable[Sample], now_ms: int) -> dict[Labels, in
         last[sample.replica_id] = sample
     heard = (sample for sample in last.values() if sample.at_ms > now_ms - SILENT_MS and sample.state != "ended")
     return dict(Counter((sample.model, sample.state) for sample in heard))
+
+
+def _with_weights(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """A replica has no epoch while it fetches weights: that is a part of the start that follows."""
+    first: dict[str, str] = {}
+    by_time = sorted(samples, key=lambda sample: sample.at_ms)
+    for sample in by_time:
+        if sample.epoch:
+            first.setdefault(sample.replica_id, sample.epoch)
+    for sample in by_time:
+        yield replace(sample, epoch=sample.epoch or first.get(sample.replica_id, ""))
 
 
 def _starts(lives: Iterable[Life], now_ms: int) -> tuple[dict[Labels, int], dict[str, float]]:

@@ -26,6 +26,7 @@ def serve_config(fleet: Fleet, models: Catalog) -> Config:
             *(_engine(fleet, card) for card in models),
             _gateway(fleet, names),
             _batches(fleet, names),
+            _scaling(fleet, names),
         ],
     }
 
@@ -73,6 +74,11 @@ def _gateway(fleet: Fleet, names: list[str]) -> Config:
 def _batches(fleet: Fleet, names: list[str]) -> Config:
     deployment = {"name": "BatchWorker", "ray_actor_options": _beside_gateways(WORKER_CPUS)}
     return _application("batches", "batches", {"models": names, **_files(fleet)}, deployment)
+
+
+def _scaling(fleet: Fleet, names: list[str]) -> Config:
+    deployment = {"name": "Keeper", "ray_actor_options": _beside_gateways(WORKER_CPUS)}
+    return _application("scaling", "scaling", {"models": names}, deployment)
 
 
 def _files(fleet: Fleet) -> Config:

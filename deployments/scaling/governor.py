@@ -4,21 +4,26 @@ It may die at any time. Signals refill it within seconds; only the season is on 
 the replicas that it has (`policy.py`).
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.metrics import Gauge
 
 from autoscaling.config import Config
 from autoscaling.pool import Pool
-from deployments.scaling.control import Control, Member
+from deployments.scaling.control import Control
 from deployments.scaling.history import MINUTE_S, History
 from deployments.scaling.locate import GOVERNOR, NAMESPACE
+from deployments.scaling.model import Member
 from deployments.scaling.replicas import Serving, Stages
 from deployments.scaling.report import News, Report
+
+CHECK_S = 10.0
 
 
 class Governor:
@@ -81,8 +86,13 @@ class Keeper:
         self._governor = actor.remote(members, gpus, config, history)
 
     async def check_health(self) -> None:
-        """Called by Serve; what it raises is in Serve's status."""
-        await self._governor.check.remote()
+        """Called by Serve, which takes an error of Ray's for the death of this very replica."""
+        try:
+            await asyncio.wait_for(self._governor.check.remote(), CHECK_S)
+        except ActorUnavailableError:
+            return  # it is being started again
+        except RayError as error:
+            raise RuntimeError("the governor has died") from error
 
     def __del__(self) -> None:
         ray.kill(self._governor)

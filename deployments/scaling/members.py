@@ -7,7 +7,7 @@ from autoscaling.offer import Offer
 from autoscaling.pool import Pool, check
 from catalog import Catalog
 from catalog.card import ModelCard
-from deployments.scaling.control import Member
+from deployments.scaling.model import Member
 
 
 def members_of(catalog: Catalog, priorities: Mapping[str, float]) -> list[Member]:

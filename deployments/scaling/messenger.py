@@ -59,11 +59,11 @@ class Messenger:
         return answer
 
     async def _ask(self, about: str, *arguments: object) -> Any:
-        if self._governor is None:
-            self._governor = await asyncio.to_thread(self._find)
-        if self._governor is None:
-            raise NoGovernor("the application 'scaling' does not run")
         try:
+            if self._governor is None:
+                self._governor = await asyncio.to_thread(self._find)
+            if self._governor is None:
+                raise NoGovernor("the application 'scaling' does not run")
             async with asyncio.timeout(ANSWER_S):
                 return await getattr(self._governor, about).remote(*arguments)
         except (RayError, TimeoutError) as error:

@@ -36,18 +36,26 @@ class ScalingPolicy:
         self._answered_s = -math.inf
         self._asked_s = -math.inf
         self._busy_s: float | None = None
+        self._trouble = ""
 
     def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:
         """Returns replicas, and why. Never raises: Serve holds what it has."""
         try:
             return self._replicas(ctx, time.monotonic())
         except Exception as error:  # noqa: BLE001  # see above: no error of ours may stop Serve
-            logger.warning("%s: no decision: %s: %s", self._model, type(error).__name__, error)
+            self._say(type(error).__name__)
             return ctx.target_num_replicas, {"reason": f"held: {type(error).__name__}"}
+
+    def _say(self, trouble: str) -> None:
+        """Once, not ten times a second."""
+        if trouble != self._trouble:
+            logger.warning("%s: no decision, so nothing changes: %s", self._model, trouble or "over")
+        self._trouble = trouble
 
     def _replicas(self, ctx: AutoscalingContext, now_s: float) -> tuple[int, dict[str, Any]]:
         if (answer := self._exchange.answer(now_s)) is not None:
             self._answer, self._answered_s = answer, now_s
+            self._say("")
         if now_s - self._asked_s >= EVERY_S and self._exchange.ask(self._model, _serving(ctx), now_s):
             self._asked_s = now_s
         if self._answer is not None and now_s - self._answered_s <= SILENT_S:

@@ -28,8 +28,12 @@ def sleeping_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cards").mkdir()
     (folder / "cards" / f"{MODEL}.yaml").write_text(yaml.safe_dump(card))
     config = yaml.safe_load((CHECKOUT / "serve.yaml").read_text())
+    others = [one["name"] for one in config["applications"] if one["args"].get("model", MODEL) != MODEL]
+    config["applications"] = [one for one in config["applications"] if one["name"] not in others]
     for application in config["applications"]:
         application["args"]["cards"] = str(folder / "cards")
+        if "models" in application["args"]:
+            application["args"]["models"] = [MODEL]
         if application["name"] == "scaling":
             application["args"] |= {"late_start_s": 5, "watch_s": 5}
     file = folder / "serve.yaml"
@@ -47,7 +51,9 @@ def sleeping(tmp_path_factory: pytest.TempPathFactory, sleeping_config: Path) ->
     running = Cluster(f"http://127.0.0.1:{port}", home)
     below = list(descendants(running.launcher_pid))
     yield running
-    assert vlmfleet("down", home, port, sleeping_config).wait() == 0
+    down = vlmfleet("down", home, port, sleeping_config)
+    output, _ = down.communicate()
+    assert down.returncode == 0, output
     assert not [command_line(pid) for pid in below if alive(pid)]
 
 

@@ -31,6 +31,7 @@ from deployments.gateway.errors import (
     Overloaded,
     PriceUnavailable,
     RateLimited,
+    ScalingUnavailable,
     TooLarge,
 )
 
@@ -75,6 +76,7 @@ TABLE = [
     (PriceUnavailable(), 503, "server_error", "price_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
     (GatewayStarting(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
     (FilesUnavailable(), 503, "server_error", "files_unavailable", {b"retry-after": b"1"}),
+    (ScalingUnavailable(), 503, "server_error", "scaling_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
     (FileTooLarge(1), 413, INVALID, "file_too_large", {}),
 ]
 

@@ -84,10 +84,11 @@ async def told(house: House) -> dict[tuple[str, ...], float]:
 
 
 async def test_the_seconds_of_a_replica_are_told_by_purpose(house: House):
-    """It loaded for ten seconds and stood idle for twenty; a cent each second."""
+    """It fetched weights and loaded for ten seconds, one start, and stood idle for twenty; a cent each second."""
     model, began_ms = CARD.served_name, house.clock.ms + 3_600_000
     await house.do(
-        sample("r", "loading", began_ms),
+        sample("r", "loading", began_ms, epoch=""),
+        sample("r", "loading", began_ms + 4 * SECOND_MS),
         sample("r", "ready", began_ms + 10 * SECOND_MS),
         sample("r", "ended", began_ms + 30 * SECOND_MS),
     )
@@ -96,6 +97,7 @@ async def test_the_seconds_of_a_replica_are_told_by_purpose(house: House):
     assert values["vlmfleet_hour_gpu_usd", model, "cold"] == pytest.approx(0.1)
     assert values["vlmfleet_hour_gpu_usd", model, "idle"] == pytest.approx(0.2)
     assert values["vlmfleet_hour_starts", model, "ready"] == 1
+    assert ("vlmfleet_hour_starts", model, "failed") not in values
     assert values["vlmfleet_hour_start_seconds_max", model] == 10
     assert values["vlmfleet_replicas", model, "ready"] == 0
 

@@ -6,7 +6,8 @@ from autoscaling.config import Config
 from autoscaling.offer import Offer
 from autoscaling.pool import Pool
 from autoscaling.season import Season
-from deployments.scaling.control import STALE_S, Control, Member
+from deployments.scaling.control import Control
+from deployments.scaling.model import STALE_S, Member
 from deployments.scaling.replicas import Serving
 from deployments.scaling.report import Counts, Levels, Report
 
@@ -167,6 +168,6 @@ def test_of_a_model_that_serve_has_not_spoken_of_nothing_is_said():
 def test_the_season_of_earlier_days_is_where_a_new_governor_begins():
     season = Season.none().arrive(0.0, 0.0, 1.0)
     control = Control([Member("demo", GPU, 120.0)], None, CONFIG, 0.0, {"demo": season})
-    control.see("demo", Serving((), 0, 0, 8), 1.0)
+    control.see("demo", Serving((), 1, 0, 8), 1.0)
     control.tick(1.0)
     assert control._models["demo"].state.season.rates.tolist() == season.rates.tolist()

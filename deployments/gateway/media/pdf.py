@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from math import sqrt
 
-from pypdfium2 import PdfDocument, PdfiumError  # type: ignore[import-untyped]  # it has no types
+from pypdfium2 import PdfDocument, PdfiumError
 
 from deployments.gateway.media.fault import Fault
 from deployments.gateway.media.reader import Found, main

@@ -107,3 +107,11 @@ def test_scaling_keeps_the_mix(tmp_path: Path):
     assert len(read(path, scale=2.5)) == pytest.approx(7_500, rel=0.02)
     assert len(read(path, scale=0.1)) == pytest.approx(300, rel=0.2)
     assert read(path, scale=2.5).vision_tokens.mean() == pytest.approx(1, rel=0.05)
+
+
+def test_more_requests_than_can_be_held_are_refused_with_a_scale_that_would_do(tmp_path: Path):
+    path = tmp_path / "servegen_m-mid_total_rate.csv"
+    path.write_text("t_s,total_rate_rps\n" + "".join(f"{600 * index},2000\n" for index in range(2_016)))
+    with pytest.raises(BadTrace, match=r"2,419 million requests at --scale 1, .* --scale 0\.0082 would do"):
+        read(path)
+    assert 0 < len(read(path, scale=1e-5)) < 100_000

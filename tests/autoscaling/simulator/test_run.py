@@ -7,12 +7,9 @@ import pytest
 
 from autoscaling.simulator.baselines.standard import standard
 from autoscaling.simulator.baselines.static import Static
-from autoscaling.simulator.bound import lower_bound_gpu_hours
 from autoscaling.simulator.fleet import Start
-from autoscaling.simulator.result import Result
-from autoscaling.simulator.run import Setup, simulate, work_s
+from autoscaling.simulator.run import Setup, simulate
 from autoscaling.simulator.schedule import Schedule
-from autoscaling.simulator.search import best, best_schedule, tuned
 from autoscaling.simulator.trace import Trace
 from deployments.scaling.ray_default import ServeDefault
 
@@ -78,18 +75,3 @@ def test_each_standard_policy_follows_the_load(name: str):
     policy = ServeDefault() if name == "serve" else standard(burst(), SURE)[name]
     running = simulate(burst(), policy, SURE).series.rented
     assert running[900:1200].max() > 2 * running[300:600].mean()
-
-
-@pytest.mark.parametrize("start_s", [10.0, 120.0])
-def test_the_bound_is_below_the_best_schedule_and_that_is_below_a_fixed_fleet(start_s: float):
-    trace, setup = burst(), replace(SURE, start=Start(start_s, sigma=0.0, failures=0.0))
-    bound = lower_bound_gpu_hours(trace, work_s(trace, setup.replica), setup.slo, start_s)
-    schedule = _best(best_schedule(trace, setup))
-    fixed = _best(tuned(lambda count: simulate(trace, Static(round(count)), setup), 1, 20, 0.99))
-    assert bound <= schedule.gpu_hours < fixed.gpu_hours
-
-
-def _best(tried: list) -> Result:
-    found = best(tried, 0.99)
-    assert found is not None
-    return found.result

@@ -20,6 +20,7 @@ CALLS = [
     ("GET", "/balances"),
     ("GET", "/audit"),
     ("GET", "/cost"),
+    ("GET", "/scaling"),
 ]
 
 

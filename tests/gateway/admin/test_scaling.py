@@ -8,7 +8,8 @@ import pytest
 from autoscaling.config import Config
 from autoscaling.offer import Offer
 from deployments.gateway.errors import ScalingUnavailable
-from deployments.scaling.control import Control, Member
+from deployments.scaling.control import Control
+from deployments.scaling.model import Member
 from deployments.scaling.replicas import Serving, Stages
 from deployments.scaling.report import Counts, Levels, Report
 from tests.gateway.admin.operator import call, done, told
