@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENGINES := .venvs
 
 .PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down test test-models unit lint format \
-  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling loadtest k8s-check k8s-golden torture \
+  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model loadtest k8s-check k8s-golden torture \
   mutations clean
 
 help:           ## this list
@@ -85,6 +85,9 @@ TRACES ?= ../shared/data/traces/servegen-mm-image ../shared/data/traces/azure_lm
 
 bench-autoscaling: install  ## policies on real traces: GPU-hours beside the best schedule
 	$(BIN)/python -m benchmarks.autoscaling $(TRACES)
+
+bench-replica-model: install engine-vllm  ## the simulator's replica model against the engine, at loads it was not fitted on
+	$(BIN)/python -m benchmarks.replica_model
 
 RATE ?= 3
 SECONDS ?= 60

@@ -54,8 +54,8 @@ def tuned(
         return tried
     low, high = math.log(cheapest), math.log(dearest)
     for _ in range(steps):
-        edge = EDGE * (high - low)
-        value = math.exp(min(max(_met_at(tried, CLOSE * (1 - target), (low + high) / 2), low + edge), high - edge))
+        share = (_met_at(tried, CLOSE * (1 - target), (low + high) / 2) - low) / (high - low)
+        value = math.exp(low + min(max(share, EDGE), 1 - EDGE) * (high - low))
         tried.append(Tried(value, run(value)))
         if tried[-1].result.attainment >= target:
             high = math.log(value)
@@ -66,10 +66,12 @@ def tuned(
 
 def _met_at(tried: Sequence[Tried[R]], late: float, middle: float) -> float:
     """The logarithm of a value, on the straight line through the two nearest in a plane of logarithms; first the middle."""
-    near, next_ = sorted(tried, key=lambda one: abs(math.log(one.late / late)))[:2] if len(tried) > 1 else (None, None)
-    if near is None or next_ is None or near.late == next_.late:
+    if len(tried) < 2:
         return middle
-    slope = math.log(near.value / next_.value) / math.log(near.late / next_.late)
+    near, other = sorted(tried, key=lambda one: abs(math.log(one.late / late)))[:2]
+    if near.late == other.late:
+        return middle
+    slope = math.log(near.value / other.value) / math.log(near.late / other.late)
     return math.log(near.value) + slope * math.log(late / near.late)
 
 

@@ -139,7 +139,19 @@ class Gateway:
             await fetcher.close()
             await engines.close()
 
-        self._built = GatewayApp(chat, self._catalog, keys, ledger, metrics, objects, now_ms, start, stop, explain=explain_by(messenger), logs_requests=self._logs_requests)
+        self._built = GatewayApp(
+            chat,
+            self._catalog,
+            keys,
+            ledger,
+            metrics,
+            objects,
+            now_ms,
+            start,
+            stop,
+            explain=explain_by(messenger),
+            logs_requests=self._logs_requests,
+        )
         return self._built
 
     async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:

@@ -76,7 +76,13 @@ TABLE = [
     (PriceUnavailable(), 503, "server_error", "price_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
     (GatewayStarting(), 503, "server_error", "overloaded", {b"retry-after": b"1"}),
     (FilesUnavailable(), 503, "server_error", "files_unavailable", {b"retry-after": b"1"}),
-    (ScalingUnavailable(), 503, "server_error", "scaling_unavailable", {b"retry-after": b"1", b"x-should-retry": b"false"}),
+    (
+        ScalingUnavailable(),
+        503,
+        "server_error",
+        "scaling_unavailable",
+        {b"retry-after": b"1", b"x-should-retry": b"false"},
+    ),
     (FileTooLarge(1), 413, INVALID, "file_too_large", {}),
 ]
 

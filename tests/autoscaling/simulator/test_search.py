@@ -78,6 +78,17 @@ def test_a_search_comes_near_the_cheapest_value_that_meets_the_target(knee: floa
     assert knee <= found.value <= 1.1 * knee
 
 
+def test_a_search_goes_down_as_well_as_up():
+    """Utilisation: the lower, the dearer."""
+
+    def run(value: float) -> Flown:
+        return Flown(1 / value, 1 - 0.01 * (value / 0.6) ** 4)
+
+    found = best(tuned(run, 0.9, 0.2, 0.99, steps=4), 0.99)
+    assert found is not None
+    assert 0.54 <= found.value <= 0.6
+
+
 def test_where_nothing_meets_the_target_nothing_is_the_best():
     assert best(tuned(lambda value: Flown(value, 0.5), 10, 100, 0.99), 0.99) is None
 
