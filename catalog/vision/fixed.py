@@ -1,7 +1,7 @@
 """Families that bring every image to one square: each costs the same, whatever its size."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 from catalog.vision.seen import Seen, VisionFamily
 
@@ -33,6 +33,7 @@ class PaliGemma(_Fixed):
     Source: `vllm/model_executor/models/paligemma.py`.
     """
 
+    vllm_counts_delimiters: ClassVar[bool] = True
     family: Literal["paligemma"]
     input_px: Literal[224, 448, 896]
 

@@ -1,7 +1,7 @@
 """Moondream 2 and 3: the encoder sees up to 13 crops, the language model always the same number of vision tokens."""
 
 from math import ceil, floor, sqrt
-from typing import Literal
+from typing import ClassVar, Literal
 
 from catalog.vision.seen import Seen, VisionFamily
 
@@ -20,6 +20,7 @@ class Moondream(VisionFamily):
     Source: `vllm/transformers_utils/processors/moondream3.py`; Moondream 2's own code has the same.
     """
 
+    vllm_counts_delimiters: ClassVar[bool] = True
     family: Literal["moondream2", "moondream3"]
 
     def see(self, width_px: int, height_px: int) -> Seen:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from catalog.data import Data
 
@@ -31,6 +31,9 @@ class Seen:
 
 class VisionFamily(Data):
     """The vision settings of a model: data of its card. `see` is the formula of its family."""
+
+    # Whether vLLM's own count of an image's tokens has the delimiters around it, too.
+    vllm_counts_delimiters: ClassVar[bool] = False
 
     family: str
 

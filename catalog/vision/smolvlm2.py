@@ -1,7 +1,7 @@
 """SmolVLM2: every image is scaled to one long edge, cut into tiles, and seen once more as a whole."""
 
 from math import ceil
-from typing import Literal
+from typing import ClassVar, Literal
 
 from catalog.data import Positive
 from catalog.vision.seen import Seen, VisionFamily
@@ -16,6 +16,7 @@ class SmolVlm2(VisionFamily):
     Source: `transformers/models/smolvlm/image_processing_smolvlm.py`, which vLLM uses too.
     """
 
+    vllm_counts_delimiters: ClassVar[bool] = True
     family: Literal["smolvlm2"]
     long_edge_px: Positive
     tile_px: Positive

@@ -100,7 +100,7 @@ class Gateway:
         ledger = self._client(self._neighbours.ledger_address)
         keys = Keys(now_ms)
         instruments = Instruments((*request_metrics.TABLE, *metrics_levels.TABLE))
-        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics(instruments)
+        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics(instruments, _delimited(self._catalog))
         media = Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media)
         holder = ray.get_runtime_context().get_actor_name()
         router = ServeRouter(self._neighbours.engine, holder, QUEUE_WAIT_S)
@@ -157,6 +157,13 @@ class Gateway:
     async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
         """Called by the batch worker's handle: see `GatewayApp.run_line`."""
         return await self._built.run_line(key_id, name, body)
+
+
+def _delimited(catalog: Catalog) -> frozenset[str]:
+    """Models whose engine counts more as an image than its vision tokens."""
+    return frozenset(
+        card.served_name for card in catalog if card.engine.name == "vllm" and card.vision.vllm_counts_delimiters
+    )
 
 
 def now_ms() -> int:

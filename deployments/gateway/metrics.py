@@ -1,5 +1,6 @@
 """What a gateway counts of the requests that it answers. Labels are models, tiers and outcomes, never keys or URLs."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from deployments.gateway.bill import Bill
@@ -65,8 +66,9 @@ class Metrics(Protocol):
 class ServeMetrics:
     """Records in this process; Ray's agent on the node exports it."""
 
-    def __init__(self, instruments: Instruments) -> None:
+    def __init__(self, instruments: Instruments, delimited: Collection[str] = ()) -> None:
         self._instruments = instruments
+        self._delimited = delimited
 
     def ended(self, bill: Bill, elapsed_s: float) -> None:
         """See `Metrics.ended`."""
@@ -98,8 +100,10 @@ class ServeMetrics:
         self._instruments.count(PROMPT_TOKENS, usage.prompt_tokens, *labels)
         self._instruments.count(CACHED_TOKENS, usage.cached_tokens, *labels)
         self._instruments.count(OUTPUT_TOKENS, usage.output_tokens, *labels)
-        mismatch = usage.vision_tokens is not None and usage.vision_tokens != vision_tokens
-        self._instruments.count(MISMATCHES, int(mismatch), bill.price.model)
+        if usage.vision_tokens is not None:
+            excess = usage.vision_tokens - vision_tokens
+            mismatch = excess < 0 or (excess > 0 and bill.price.model not in self._delimited)
+            self._instruments.count(MISMATCHES, int(mismatch), bill.price.model)
 
     def _timed(self, bill: Bill, elapsed_s: float, *labels: str) -> None:
         admission_s = max(0.0, elapsed_s - bill.age_s())

@@ -3,10 +3,11 @@
 import pytest
 
 from accounting.command import Outcome
+from deployments.gateway.bill import Bill, Usage
 from deployments.gateway.errors import BadRequest, Overloaded
 from deployments.gateway.metrics import TABLE, ServeMetrics
 from deployments.metric import Instruments, Metric
-from tests.gateway.house import PRICE, STREAM, House, question
+from tests.gateway.house import HOLD, PRICE, STREAM, WORK, House, question
 
 MODEL = PRICE.model
 
@@ -50,6 +51,23 @@ async def test_an_answer_counts_once_with_its_images_and_tokens(house: House, re
     assert recorded.sum("vlmfleet_prompt_tokens", MODEL, "default") == used["vision_tokens"] + used["text_tokens"]
     assert recorded.sum("vlmfleet_output_tokens", MODEL, "default") == used["output_tokens"]
     recorded.flush()
+
+
+@pytest.mark.parametrize(
+    ("told", "delimited", "mismatches"),
+    [(0, (), 0), (1, (), 1), (-1, (), 1), (1, (MODEL,), 0), (-1, (MODEL,), 1)],
+)
+async def test_an_engines_own_count_of_an_image_is_held_against_ours(
+    house: House, told: int, delimited: tuple[str, ...], mismatches: int
+):
+    """Some count the delimiters around it, too; less than ours it may never be."""
+    recorded = Recorded()
+    bill = Bill(house.books, HOLD, PRICE, WORK)
+    await bill.durable()
+    bill.usage = Usage(60, 3, vision_tokens=bill.work.vision_tokens + told)
+    await bill.post(b"{}")
+    ServeMetrics(recorded, delimited).ended(bill, 1.0)
+    assert recorded.sum("vlmfleet_witness_mismatches", MODEL) == mismatches
 
 
 async def test_only_a_stream_has_a_time_to_first_token(house: House, recorded: Recorded):
