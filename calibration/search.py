@@ -87,5 +87,5 @@ def _halved(rate: float, bounds: Bounds) -> float:
 
 def _doubled(rate: float, bounds: Bounds) -> float:
     if rate * 2 > bounds.highest:
-        raise NoRate(f"the SLO is still kept at {rate:.3g} images/s, and no more is tried: begin with a higher rate")
+        raise NoRate(f"the SLO is still kept at {rate:.3g} images/s, and more than {bounds.highest:.5g} are not tried")
     return rate * 2

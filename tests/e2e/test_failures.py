@@ -42,7 +42,7 @@ def test_an_engine_that_dies_in_a_stream_is_reported_free_and_comes_back(cluster
     body = about(held_out[0]) | {"max_completion_tokens": 512, "ignore_eos": True, "stream": True}
     headers = {"authorization": f"Bearer {cluster.key}"}
     killed, lines = False, []
-    (replica,) = cluster.processes("ServeReplica:model-")
+    (replica,) = cluster.processes(f"ServeReplica:model-{MODEL}:Engine")
     engine = [pid for pid in descendants(replica) if "guard.py" not in command_line(pid)]
     with httpx.stream(
         "POST", f"{cluster.url}/v1/chat/completions", content=encoded(body), headers=headers, timeout=PATIENCE_S
@@ -73,7 +73,7 @@ def test_an_engine_that_dies_in_a_stream_is_reported_free_and_comes_back(cluster
 
 def test_a_replica_killed_with_sigkill_leaves_no_engine(cluster, client, held_out):
     """The engine and all that it started die with their replica; Serve starts another, and it answers."""
-    (replica,) = cluster.processes("ServeReplica:model-")
+    (replica,) = cluster.processes(f"ServeReplica:model-{MODEL}:Engine")
     engine = list(descendants(replica))
     assert any("vllm.entrypoints" in command_line(pid) for pid in engine)
     assert len(engine) >= 3
