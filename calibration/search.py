@@ -31,20 +31,21 @@ class Bounds:
 class Point:
     """One step: `rate` images a second were offered, and `goodput` of them were answered within the SLO.
 
-    Times are of whole answers, in milliseconds, and None if there were none; `lag_p99_ms` is how late the load generator itself was.
+    `ended_per_s` is how fast answers ended: below `rate` while a queue grows that the SLO does not show yet. Times are of whole answers, in milliseconds, and None if there were none; `lag_p99_ms` is how late the load generator itself was.
     """
 
     rate: float
     goodput: float
     kept: bool
+    ended_per_s: float
     ttft_p95_ms: float | None
     tpot_p95_ms: float | None
     lag_p99_ms: float
 
     @property
     def images_per_s(self) -> float:
-        """Only images that were answered within the SLO."""
-        return self.rate * self.goodput
+        """Only images that were answered within the SLO, and no more than the server keeps up with."""
+        return min(self.rate, self.ended_per_s) * self.goodput
 
 
 def judge(records: Sequence[Record], rate: float, slo: Slo) -> Point:
@@ -56,10 +57,20 @@ def judge(records: Sequence[Record], rate: float, slo: Slo) -> Point:
         rate,
         goodput,
         goodput >= slo.goodput_min,
+        _ended_per_s(records, rate),
         percentile([answer.ttft_ms for answer in answers], 95) if answers else None,
         percentile([answer.tpot_ms for answer in answers], 95) if answers else None,
         lag_p99_ms,
     )
+
+
+def _ended_per_s(records: Sequence[Record], rate: float) -> float:
+    """From the first end to the last; `rate` where that is no time at all."""
+    ends_s = [record.at_s + record.answer.e2e_ms / 1000 for record in records if record.answer]
+    if not ends_s:
+        return 0.0
+    span_s = max(ends_s) - min(ends_s)
+    return (len(ends_s) - 1) / span_s if span_s else rate
 
 
 def next_rate(points: Sequence[Point], bounds: Bounds) -> float | None:

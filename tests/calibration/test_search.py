@@ -13,7 +13,7 @@ BOUNDS = Bounds(start=1, lowest=0.1, highest=100, ratio=1.1)
 
 
 def point(rate: float, *, kept: bool) -> Point:
-    return Point(rate, 1.0 if kept else 0.5, kept, 100, 10, 1)
+    return Point(rate, 1.0 if kept else 0.5, kept, rate, 100, 10, 1)
 
 
 def points(kept: list[float], failed: list[float]) -> list[Point]:
@@ -78,6 +78,21 @@ LEFT = Record(0, 2, 0, failure="too slow")
 def test_only_images_within_the_slo_count(records: list[Record], kept: bool, images_per_s: float):
     judged = judge(records, 8, SLO)
     assert (judged.kept, judged.images_per_s) == (kept, images_per_s)
+
+
+@pytest.mark.parametrize(
+    ("e2e_ms", "images_per_s"),
+    [
+        ([100, 100, 100, 100, 100], 8),  # answers end as they were asked for
+        ([100, 225, 350, 475, 600], 4),  # each waits longer than the one before
+        ([600, 475, 350, 225, 100], 8),  # never more than was offered
+    ],
+)
+def test_a_queue_that_grows_within_the_slo_is_no_throughput(e2e_ms: list[float], images_per_s: float):
+    """One request every 125 ms."""
+    records = [Record(n / 8, 1, 0, Measured(50, ms, output_tokens=100)) for n, ms in enumerate(e2e_ms)]
+    judged = judge(records, 8, SLO)
+    assert (judged.kept, judged.images_per_s) == (True, pytest.approx(images_per_s))
 
 
 def test_a_step_without_an_answer_has_no_times():

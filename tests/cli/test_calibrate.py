@@ -11,7 +11,7 @@ from tests.cli.conftest import Vlmfleet
 
 REFUSED = 429, b'{"error": {"message": "overloaded"}}'
 # A server that is as fast as it likes: what ends the search is that it refuses.
-QUICK = ["--start", "500", "--seconds", "1", "--slo", "ttft=60000,tpot=60000", "--gpu", "NVIDIA L4"]
+QUICK = ["--start", "20", "--seconds", "1", "--slo", "ttft=60000,tpot=60000", "--gpu", "NVIDIA L4"]
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def cards(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """One step at 500 images/s is answered whole; of what follows, every second request is refused."""
-    answered = WARM_UP_REQUESTS + 500
+    """One step at 20 images/s is answered whole; of what follows, every second request is refused."""
+    answered = WARM_UP_REQUESTS + REQUESTS_MIN
     with serving(lambda n: (200, right(150)) if n < answered or n % 2 else REFUSED) as url:
         yield url
 
@@ -38,11 +38,11 @@ def test_a_measured_price_is_written_into_the_card(vlmfleet: Vlmfleet, server: s
     assert ended.status == 0, ended.err
     price = load_card(file).price
     assert (price.version, price.state) == (before.price.version + 1, "measured")
-    assert price.unit_nano == 1192  # 0.8 / 3600 / (500 * 0.5 * 0.97) * 1.3, rounded up
-    assert str(price.basis.images_per_s) == "500.000"
-    assert ended.json["usd_per_1k_images"] == "0.001192"
+    assert price.unit_nano == 29783  # 0.8 / 3600 / (20 * 0.5 * 0.97) * 1.3, rounded up
+    assert str(price.basis.images_per_s) == "20.000"
+    assert ended.json["usd_per_1k_images"] == "0.029783"
     assert ended.json["usd_per_1k_images_before"] == "0.626"
-    assert ended.json["off_by"] == "525.17 times too high"
+    assert ended.json["off_by"] == "21.02 times too high"
 
 
 def test_people_get_the_block_for_the_card(vlmfleet: Vlmfleet, server: str, cards: Path):
@@ -51,7 +51,7 @@ def test_people_get_the_block_for_the_card(vlmfleet: Vlmfleet, server: str, card
     before = file.read_bytes()
     ended = vlmfleet("calibrate", "qwen2-vl-2b-instruct", "--url", server, "--cards", str(cards), *QUICK)
     assert "price:\n  version: 2\n  state: measured\n" in ended.out
-    assert "500.00 images/s: 100.0% within the SLO" in ended.err
+    assert "20.00 images/s: 100.0% within the SLO" in ended.err
     assert file.read_bytes() == before
 
 

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 MODEL = "demo-qwen2-vl"
 # Each on its own engine: vLLM and LMDeploy.
 MODELS = (MODEL, "demo-internvl2")
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True)

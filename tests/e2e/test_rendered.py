@@ -19,6 +19,11 @@ from deployments.guard import guarded
 from deployments.kubernetes.overlay import render, write
 from tests.e2e.cluster import CHECKOUT, about, free_port
 
+pytestmark = pytest.mark.skipif(
+    "VLMFLEET_LIVE" not in os.environ,
+    reason="several raylets need a machine with more than two cores; set VLMFLEET_LIVE=1",
+)
+
 GRACE_S = 30.0
 # Two pools of one engine: what a machine without GPUs can hold. The engine's own build is the CPU one all the same.
 FLEET = """
