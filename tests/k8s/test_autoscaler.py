@@ -19,7 +19,8 @@ def cluster(overlay: str) -> Cluster:
 
 
 def engines(overlay: str) -> list[Deployment]:
-    return [each for each in cluster(overlay).deployments if each.name.startswith("model-")]
+    """Those behind a model's door; the door itself is beside the gateways."""
+    return [each for each in cluster(overlay).deployments if "/Engine-" in each.name]
 
 
 def model(deployment: Deployment):

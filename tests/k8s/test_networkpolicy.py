@@ -60,10 +60,12 @@ POSTGRES_YES = [("gateway", "postgres", 5432)]
 POSTGRES_NO = [("engine", "postgres", 5432), ("head", "postgres", 5432), ("rogue", "postgres", 5432)]
 CACHE_YES = [("prefetch", "internet", 443), ("prefetch", "dns", 53)]
 CACHE_NO = [("prefetch", "head", 6379), ("prefetch", "metadata", 80)]
+# Fleet totals, which the gateways' own endpoint has.
+METRICS_YES = [("prometheus", "gateway", 8000)]
 
 EXPECTED = {
     "dev-cpu": (YES + POSTGRES_YES, NO + POSTGRES_NO),
-    "prod": (YES + REDIS_YES + CACHE_YES, NO + REDIS_NO + CACHE_NO),
+    "prod": (YES + REDIS_YES + CACHE_YES + METRICS_YES, NO + REDIS_NO + CACHE_NO),
     "spot": (YES + REDIS_YES, NO + REDIS_NO),
 }
 

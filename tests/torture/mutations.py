@@ -116,8 +116,9 @@ MUTATIONS = (
     Mutation(
         "settled at the current price version",
         "deployments/gateway/life.py",
-        "                yield engine_answer\n",
-        "                bill.price = self._prices[card.served_name]\n                yield engine_answer\n",
+        "                engine_answer = admitted.with_places(answered)\n",
+        "                admitted.bill.price = self._prices[admitted.bill.price.model]\n"
+        "                engine_answer = admitted.with_places(answered)\n",
         "tests/gateway/test_life.py::test_a_price_that_changes_on_the_way_is_the_next_requests",
     ),
     Mutation(
