@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENGINES := .venvs
 
 .PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down test test-models unit lint format \
-  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model loadtest k8s-check k8s-golden torture \
+  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture \
   mutations clean
 
 help:           ## this list
@@ -88,6 +88,11 @@ bench-autoscaling: install  ## policies on real traces: GPU-hours beside the bes
 
 bench-replica-model: install engine-vllm  ## the simulator's replica model against the engine, at loads it was not fitted on
 	$(BIN)/python -m benchmarks.replica_model
+
+USD_PER_HOUR ?= 4.59
+
+bench-gpu: install engine-vllm engine-lmdeploy  ## random weights at real size on the GPU here: images/s, TTFT, memory, measured prices
+	$(BIN)/python -m benchmarks.gpu --usd-per-hour $(USD_PER_HOUR)
 
 RATE ?= 3
 SECONDS ?= 60
