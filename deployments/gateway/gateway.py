@@ -100,7 +100,11 @@ class Gateway:
         ledger = self._client(self._neighbours.ledger_address)
         keys = Keys(now_ms)
         instruments = Instruments((*request_metrics.TABLE, *metrics_levels.TABLE))
-        fetcher, engines, metrics = Fetcher(self._fetch), Engines(), ServeMetrics(instruments, _delimited(self._catalog))
+        fetcher, engines, metrics = (
+            Fetcher(self._fetch),
+            Engines(),
+            ServeMetrics(instruments, _delimited(self._catalog)),
+        )
         media = Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media)
         holder = ray.get_runtime_context().get_actor_name()
         router = ServeRouter(self._neighbours.engine, holder, QUEUE_WAIT_S)

@@ -155,7 +155,9 @@ def test_serve_run_on_an_existing_ray_without_haproxy(tmp_path, held_out):
         wait_until(lambda: (tmp_path / "key").exists() and listening("127.0.0.1", port), patience_s=3 * PATIENCE_S)
         key = (tmp_path / "key").read_text().strip()
         with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0) as client:
-            wait_until(lambda: answers(client, held_out[0]), patience_s=3 * PATIENCE_S)  # beside the other fleet's engines
+            wait_until(
+                lambda: answers(client, held_out[0]), patience_s=3 * PATIENCE_S
+            )  # beside the other fleet's engines
             stream = client.chat.completions.create(**about(held_out[0]), stream=True)
             assert {chunk.model for chunk in stream} == {MODEL}
     finally:
