@@ -81,7 +81,7 @@ bench-usage: install  ## usage pages over a ledger of five million entries
 bench-batching: install engine-vllm  ## fairness, affinity and overload, with the batch former and without
 	$(BIN)/python -m benchmarks.batching
 
-TRACES ?= ../shared/data/traces/servegen-mm-image ../shared/data/traces/azure_lmm_2024_digitised_8min_days1to3.csv
+TRACES ?= ../shared/data/traces
 
 bench-autoscaling: install  ## policies on real traces: GPU-hours beside the best schedule
 	$(BIN)/python -m benchmarks.autoscaling $(TRACES)

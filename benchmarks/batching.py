@@ -18,7 +18,8 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from types import FrameType
 
 from benchmarks.batching_gateway import Listening, Setup, Verdict
@@ -31,6 +32,9 @@ from catalog.card import Slo
 CLIENTS = 32
 MIX_LOAD = 0.9
 FLOOD_CLIENTS = 48
+# Interactive work as a share of the capacity, and the clients that a batch keeps busy beside it.
+BESIDE_LOAD = 0.4
+BATCH_CLIENTS = 16
 AFFINITY_CLIENTS = 8
 AFFINITY_PX = 448
 LOADS = (0.5, 1.0, 1.5, 2.0, 3.0)
@@ -135,6 +139,29 @@ def fairness(bench: Bench, engine: Stack) -> Iterator[Finding]:
         yield Finding("fairness", _way(forms), figures)
 
 
+def batch(bench: Bench, engine: Stack) -> Iterator[Finding]:
+    """Interactive requests alone, beside a batch that takes what is left, and beside the same work that is no batch."""
+    rate = BESIDE_LOAD * bench.capacity_per_s
+    for way, clients, is_batch in (
+        ("alone", 0, True),
+        ("batch", BATCH_CLIENTS, True),
+        ("no batch", BATCH_CLIENTS, False),
+    ):
+        with bench.gateway([engine]) as client:
+            asks, behind = bench.pictures().mix("first", round(rate * bench.seconds)), bench.pictures()
+            start = time.monotonic()
+            told, beside = asyncio.run(_beside(client, asks, rate, _endless(behind, is_batch), clients))
+            seconds = time.monotonic() - start
+        figures = {
+            "interactive p50 s": percentile(_ttfts(told), 0.5),
+            "interactive p95 s": percentile(_ttfts(told), 0.95),
+            "beside it/s": len(_answered(beside)) / seconds,
+            "requests/s": len(_answered(told + beside)) / seconds,
+            "refused": _refused(told),
+        }
+        yield Finding("batch", way, figures)
+
+
 def affinity(bench: Bench, engines: list[Stack]) -> Iterator[Finding]:
     """Each picture is asked about five times, at random; a fresh set of pictures for each way."""
     shuffle = random.Random(7)
@@ -182,6 +209,23 @@ def overload(bench: Bench, engine: Stack) -> Iterator[Finding]:
 async def _together(client: Client, flood: list[Ask], quiet: list[Ask]) -> tuple[list[Told], list[Told]]:
     flooded, told = await asyncio.gather(client.closed(flood, FLOOD_CLIENTS), client.open(quiet, 1.0))
     return flooded, told
+
+
+async def _beside(
+    client: Client, asks: list[Ask], rate_per_s: float, endless: Iterator[Ask], clients: int
+) -> tuple[list[Told], list[Told]]:
+    """`asks` at their times, and `clients` that ask until those are answered."""
+    done = asyncio.Event()
+    behind = asyncio.create_task(client.closed(takewhile(lambda _: not done.is_set(), endless), clients))
+    told = await client.open(asks, rate_per_s, jitter=random.Random(1))
+    done.set()
+    return told, await behind
+
+
+def _endless(pictures: Pictures, is_batch: bool) -> Iterator[Ask]:
+    """The mix of the second tenant."""
+    while True:
+        yield from (replace(ask, is_batch=is_batch) for ask in pictures.mix("second", CLIENTS))
 
 
 def _way(forms: bool) -> str:
@@ -260,7 +304,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-ONE_ENGINE = {"interference": interference, "fairness": fairness, "overload": overload}
+ONE_ENGINE = {"interference": interference, "fairness": fairness, "overload": overload, "batch": batch}
 CASES = (*ONE_ENGINE, "affinity")
 
 

@@ -34,6 +34,7 @@ class Ask:
     width_px: int
     picture: int
     question: str = "What is in the image?"
+    is_batch: bool = False
 
     @property
     def is_page(self) -> bool:
@@ -77,7 +78,7 @@ class Client:
 
     async def closed(self, asks: Iterable[Ask], clients: int) -> list[Told]:
         """Each client asks its next when it has its answer; a refusal it accepts, and waits as long as it is told."""
-        todo, told = iter(list(asks)), list[Told]()
+        todo, told = iter(asks), list[Told]()
         async with self._session() as session:
             await asyncio.gather(*(self._client(session, todo, told) for _ in range(clients)))
         return told
@@ -100,14 +101,16 @@ class Client:
 
     async def _client(self, session: aiohttp.ClientSession, todo: Iterator[Ask], told: list[Told]) -> None:
         for ask in todo:
-            told.append(await self._told(session, ask, body(ask), time.perf_counter()))
+            data = await asyncio.to_thread(body, ask)
+            told.append(await self._told(session, ask, data, time.perf_counter()))
             if told[-1].retry_after:
                 await asyncio.sleep(int(told[-1].retry_after))
 
     async def _told(self, session: aiohttp.ClientSession, ask: Ask, data: bytes, due_s: float) -> Told:
         first_s = 0.0
+        headers = self._headers[ask.tenant] | ({"x-tier": "batch"} if ask.is_batch else {})
         try:
-            async with session.post(self._url, data=data, headers=self._headers[ask.tenant]) as response:
+            async with session.post(self._url, data=data, headers=headers) as response:
                 async for _ in response.content.iter_any():
                     first_s = first_s or time.perf_counter() - due_s
                 status, retry_after = response.status, response.headers.get("retry-after")

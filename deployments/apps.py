@@ -13,10 +13,12 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from autoscaling.config import Config
-from catalog import Catalog, ModelCard, load_catalog
+from catalog import Catalog, ModelCard
 from catalog.licence import check_licence
 from catalog.memory import check_memory
+from catalog.revision import Concern
 from deployments.batches.deployment import OWN_APP, BatchWorker
+from deployments.cards import cards_of
 from deployments.engines.door import DOOR, Door, engine_name
 from deployments.engines.environment import find_environment
 from deployments.engines.replica import Engine
@@ -58,13 +60,14 @@ class _Settings(BaseModel):
 
 
 class Places(_Settings):
-    """Where things lie on each node. Relative paths start at the checkout."""
+    """Where things lie on each node. Relative paths start at the checkout. `revision` is that of the cards, see `cards.py`."""
 
     home: Path = Path(os.environ.get("VLMFLEET_HOME", ".vlmfleet"))
     engines: Path = Path(os.environ.get("VLMFLEET_ENGINES", ".venvs"))
     cards: Path = Path(os.environ.get("VLMFLEET_CARDS", "catalog/cards"))
     # What is uploaded, and batches: `s3://bucket/prefix`, or a folder; if empty, one in `home`.
     files: str = os.environ.get("VLMFLEET_FILES", "")
+    revision: str = ""
 
     @property
     def state(self) -> Path:
@@ -75,9 +78,9 @@ class Places(_Settings):
         """Where files and batches lie."""
         return self.files or str(self.state / "files")
 
-    def pick(self, names: list[str]) -> Catalog:
+    def pick(self, names: list[str], concern: Concern = Concern.GATEWAY) -> Catalog:
         """The cards of these models. Raises `CardError`."""
-        return load_catalog(CHECKOUT / self.cards).pick(names)
+        return cards_of(CHECKOUT / self.cards, names, self.revision, concern)
 
 
 class LedgerSettings(Places):
@@ -147,12 +150,12 @@ class GatewaySettings(Hosting):
 
 def ledger(settings: LedgerSettings) -> Application:
     """The application `ledger`: the one writer of the embedded store."""
-    return _ledger(settings, settings.pick(settings.models))
+    return _ledger(settings, settings.pick(settings.models, Concern.LEDGER))
 
 
 def engine(settings: EngineSettings) -> Application:
     """The application `model-<served name>`: the replicas of one model."""
-    (card,) = settings.pick([settings.model])
+    (card,) = settings.pick([settings.model], Concern.ENGINE)
     door = serve.deployment(name=DOOR, ray_actor_options={"num_cpus": 0})(Door)
     return door.bind(_engine(settings, card, LEDGER_APP))
 

@@ -145,6 +145,7 @@ def _run(announce: Announce) -> int:
         # Short: socket paths below it must stay under Ray's 108 bytes and HAProxy's 97.
         ray_folder = Path(tempfile.mkdtemp(prefix="vlm-"))
         signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs are born deaf to it
         try:
             return _run_cluster(state, ray_folder, announce)
         finally:

@@ -1,8 +1,10 @@
 """The Serve config of a fleet: the same applications as in `serve.yaml`, each placed on its pool."""
 
+from collections.abc import Callable
 from typing import Any
 
 from catalog import Catalog, ModelCard
+from catalog.revision import Concern
 from deployments.engines.door import DOOR, engine_name
 from deployments.kubernetes.fleet import Fleet
 from deployments.kubernetes.labels import GATEWAY_POOL, MARKET, ON_DEMAND, POOL, SPOT
@@ -12,36 +14,40 @@ from deployments.kubernetes.pools import pool_of
 WORKER_CPUS = 0.25
 
 Config = dict[str, Any]
+Revision = Callable[[list[str], Concern], str]
 
 
-def serve_config(fleet: Fleet, models: Catalog) -> Config:
-    """What `serve deploy`, `serve run` and KubeRay take. Pure."""
+def serve_config(fleet: Fleet, models: Catalog, revision: Revision) -> Config:
+    """What `serve deploy`, `serve run` and KubeRay take. Each application has the revision of what it reads of the cards, for
+    Serve replaces nothing whose arguments stay the same. Pure.
+    """
     names = [card.served_name for card in models]
+    all_cards = {"models": names, "revision": revision(names, Concern.GATEWAY)}
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": 8000, "request_timeout_s": fleet.drain_s},  # noqa: S104  # a pod's own
         "logging_config": {"encoding": "JSON", "enable_access_log": False},
         "applications": [
-            _ledger(fleet, names),
-            *(_engine(fleet, card) for card in models),
-            _gateway(fleet, names),
-            _batches(fleet, names),
-            _scaling(fleet, names),
+            _ledger(fleet, {"models": names, "revision": revision(names, Concern.LEDGER)}),
+            *(_engine(fleet, card, revision([card.served_name], Concern.ENGINE)) for card in models),
+            _gateway(fleet, all_cards),
+            _batches(fleet, all_cards),
+            _scaling(fleet, all_cards),
         ],
     }
 
 
-def _ledger(fleet: Fleet, names: list[str]) -> Config:
+def _ledger(fleet: Fleet, cards: Config) -> Config:
     return _application(
         "ledger",
         "ledger",
-        {"models": names, "writers": fleet.ledger_writers},
+        {**cards, "writers": fleet.ledger_writers},
         {"name": "LedgerWriter", "ray_actor_options": _beside_gateways(WORKER_CPUS)},
     )
 
 
-def _engine(fleet: Fleet, card: ModelCard) -> Config:
-    arguments: Config = {"model": card.served_name}
+def _engine(fleet: Fleet, card: ModelCard, revision: str) -> Config:
+    arguments: Config = {"model": card.served_name, "revision": revision}
     if not card.names.isdisjoint(fleet.licence_accepted):
         arguments["licence_accepted"] = [card.served_name]
     return _application(
@@ -57,7 +63,7 @@ def _engine(fleet: Fleet, card: ModelCard) -> Config:
     )
 
 
-def _gateway(fleet: Fleet, names: list[str]) -> Config:
+def _gateway(fleet: Fleet, cards: Config) -> Config:
     gateway = fleet.gateway
     deployment = {
         "name": "Gateway",
@@ -67,18 +73,23 @@ def _gateway(fleet: Fleet, names: list[str]) -> Config:
         "graceful_shutdown_timeout_s": fleet.drain_s,
         "ray_actor_options": _beside_gateways(gateway.cpus),
     }
-    arguments = {"models": names, "deadline_s": fleet.deadline_s, **_files(fleet)}
+    arguments = {**cards, "deadline_s": fleet.deadline_s, **_files(fleet)}
     return _application("gateway", "gateway", arguments, deployment, route_prefix="/")
 
 
-def _batches(fleet: Fleet, names: list[str]) -> Config:
+def _batches(fleet: Fleet, cards: Config) -> Config:
     deployment = {"name": "BatchWorker", "ray_actor_options": _beside_gateways(WORKER_CPUS)}
-    return _application("batches", "batches", {"models": names, **_files(fleet)}, deployment)
+    return _application("batches", "batches", {**cards, **_files(fleet)}, deployment)
 
 
-def _scaling(fleet: Fleet, names: list[str]) -> Config:
+def _scaling(fleet: Fleet, cards: Config) -> Config:
     deployment = {"name": "Keeper", "ray_actor_options": _beside_gateways(WORKER_CPUS)}
-    return _application("scaling", "scaling", {"models": names}, deployment)
+    arguments: Config = {**cards, "gpus": {kind: each.accelerators_max for kind, each in fleet.accelerators.items()}}
+    if fleet.usd_per_hour_max is not None:
+        arguments["usd_per_hour_max"] = fleet.usd_per_hour_max
+    if fleet.priorities:
+        arguments["priorities"] = dict(fleet.priorities)
+    return _application("scaling", "scaling", arguments, deployment)
 
 
 def _files(fleet: Fleet) -> Config:

@@ -46,7 +46,8 @@ class Fleet(_Part):
     `images` are by the name of an engine's environment, as in `make engine-NAME`; `accelerators` by a card's `kind`.
     `deadline_s` bounds a request, and every grace period follows from it. `files` is where uploads and batches lie: without
     it, on the one gateway's own disk. `spot` adds a group of spot nodes to each pool, which engines prefer. `cache` is the
-    claim that holds weights and compiled kernels: without it, each node's own disk does.
+    claim that holds weights and compiled kernels: without it, each node's own disk does. `usd_per_hour_max` is a ceiling on
+    the rent of what runs, and `priorities` say which models get theirs first (1 is usual).
     """
 
     models: Literal["every"] | tuple[str, ...]
@@ -60,6 +61,8 @@ class Fleet(_Part):
     files: Annotated[str, Field(pattern="^s3://")] | None = None
     spot: bool = False
     cache: str | None = None
+    usd_per_hour_max: Annotated[float, Field(gt=0)] | None = None
+    priorities: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @model_validator(mode="after")
     def _without_some(self) -> Self:

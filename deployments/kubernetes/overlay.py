@@ -1,6 +1,7 @@
 """An overlay's folder: `fleet.yaml` is read, and what follows from it and the cards is written beside it."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from catalog import Catalog, load_catalog
+from catalog.revision import revision
 from deployments.kubernetes.applications import serve_config
 from deployments.kubernetes.fleet import Fleet
 from deployments.kubernetes.pools import choose, pools_of
@@ -48,7 +50,7 @@ def render(overlay: Path, cards: Path) -> Rendered:
     models, left_out = choose(fleet, catalog)
     groups = worker_groups(fleet, pools_of(fleet, models), _standing(overlay / GROUPS))
     files = {
-        SERVE: _document(serve_config(fleet, models)),
+        SERVE: _document(serve_config(fleet, models, partial(revision, cards))),
         GROUPS: _document([{"op": "add", "path": LIST_END, "value": group} for group in groups]),
         CARDS: _document(_cards(cards, models)),
     }

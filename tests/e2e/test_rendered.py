@@ -1,118 +1,157 @@
-"""The rendered manifests on one machine: a raylet for each group, real engines, a real request."""
+"""The rendered manifests on one machine, under load: engines land on their groups, and what operators do costs no request."""
 
-import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 
 import openai
 import pytest
-import yaml
 
-from catalog.catalog import CARDS
 from demo.generate import HELD_OUT_SEED, examples
-from deployments.guard import guarded
-from deployments.kubernetes.overlay import render, write
-from tests.e2e.cluster import CHECKOUT, about, free_port
+from tests.e2e.cluster import CHECKOUT, about, wait_until
+from tests.e2e.load import Question, Seen, asking_all_the_time, questions
+from tests.e2e.raylets import Placement
+from tests.e2e.rendered import Fleet, Folders, card, running
 
-pytestmark = pytest.mark.skipif(
-    "VLMFLEET_LIVE" not in os.environ,
-    reason="several raylets need a machine with more than two cores; set VLMFLEET_LIVE=1",
-)
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(
+        "VLMFLEET_LIVE" not in os.environ, reason="several raylets and engines, some minutes; set VLMFLEET_LIVE=1"
+    ),
+]
 
-GRACE_S = 30.0
-# Two pools of one engine: what a machine without GPUs can hold. The engine's own build is the CPU one all the same.
+# Two pools of GPUs that are only counted; the engines' own builds are those for the CPU.
 FLEET = """
 models: every
-images: {vllm: {image: registry.example.com/vllm, version: 0.32.0}}
+images:
+  transformers: {image: registry.example.com/transformers, version: 5.19.0}
+  vllm: {image: registry.example.com/vllm, version: 0.32.0}
 accelerators:
-  L4: {cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: 1}
+  L4: {cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: 3}
   A100-80: {cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: 1}
 gateway: {replicas: 1, replicas_per_node_max: 1}
 ledger_writers: 1
+deadline_s: 60
 """
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A running cluster, and the pools of each deployment's replicas."""
-
-    url: str
-    home: Path
-    pools: dict[str, list[str]]
-
-
-def demo_on(kind: str, name: str) -> str:
-    """The demo's card, on a GPU that is only counted."""
-    card = yaml.safe_load((CARDS / "demo-qwen2-vl.yaml").read_text())
-    card |= {"id": f"tests/{name}", "served_name": name, "aliases": []}
-    card["accelerators"] |= {"kind": kind, "count": 1}
-    return yaml.safe_dump(card)
+SMALL, LARGE, ADDED = "demo-small", "demo-large", "demo-added"
+TWO = {"autoscaling": {"replicas_min": 2, "replicas_max": 2}}
+ON_VLLM = {
+    "name": "vllm",
+    "version": "0.32.0",
+    "sequences_max": 8,
+    "options": {"dtype": "float32", "enforce-eager": True},
+}
+MODELS = {SMALL: card(SMALL, "L4", **TWO), LARGE: card(LARGE, "A100-80", engine=ON_VLLM)}
+UPGRADED = MODELS | {SMALL: card(SMALL, "L4", **TWO, title="Demo, upgraded", context_tokens=1024)}
+EXTRA = {ADDED: card(ADDED, "L4")}
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rendered]:
-    overlay, cards, home = (tmp_path_factory.mktemp(name) for name in ("overlay", "cards", "home"))
-    (overlay / "fleet.yaml").write_text(FLEET)
-    for kind, name in (("L4", "demo-small"), ("A100-80", "demo-large")):
-        (cards / f"{name}.yaml").write_text(demo_on(kind, name))
-    write(overlay, render(overlay, cards))
-    port = free_port()
-    with (
-        tempfile.TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as ray_folder,
-        subprocess.Popen(
-            guarded([sys.executable, "-m", "tests.e2e.raylets", str(overlay), str(port)], GRACE_S),
-            cwd=CHECKOUT,
-            env=os.environ | environment(home, cards) | {"RAY_TMPDIR": ray_folder},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        ) as cluster,
-    ):
-        assert cluster.stdout
-        placed = next((line for line in cluster.stdout if line.startswith("{")), None)
-        assert placed, "it did not start"
-        yield Rendered(f"http://127.0.0.1:{port}/v1", home, json.loads(placed))
-        cluster.terminate()
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folders = Folders(*(tmp_path_factory.mktemp(name) for name in ("overlay", "cards", "home")))
+    (folders.overlay / "fleet.yaml").write_text(FLEET)
+    folders.render(MODELS)
+    with running(folders) as started:
+        yield started
 
 
-def environment(home: Path, cards: Path) -> dict[str, str]:
-    """As in the pods, but for HAProxy, of which a machine has one."""
-    return {
-        "VLMFLEET_HOME": str(home),
-        "VLMFLEET_CARDS": str(cards),
-        "RAY_SERVE_ENABLE_HA_PROXY": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_ADDRESS": "",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PYTHONPATH": str(CHECKOUT),
-    }
+@pytest.fixture(scope="module")
+def placed(fleet: Fleet) -> Placement:
+    """Every group got a pod, and the pool with two replicas a second one."""
+    fleet.do("add", "transformers-l4")
+    return fleet.deploy()
 
 
-@pytest.mark.engine
-def test_each_engine_lands_on_its_group(rendered: Rendered):
-    """By label alone: both ask for one GPU, and both nodes have one."""
-    assert rendered.pools == {
-        "Engine-demo-small": ["vllm-l4"],
-        "Engine-demo-large": ["vllm-a100-80"],
-        "Gateway": ["gateway"],
-        "LedgerWriter": ["gateway"],
-        "BatchWorker": ["gateway"],
-    }
+@pytest.fixture(scope="module")
+def asked(fleet: Fleet, placed: object) -> list[Question]:
+    """Thirty questions and their answers in peace."""
+    return questions(fleet.url, fleet.key, SMALL, list(examples(HELD_OUT_SEED, 30)))
 
 
-@pytest.mark.engine
-@pytest.mark.parametrize("model", ["demo-small", "demo-large"])
-def test_each_model_answers(rendered: Rendered, model: str):
+@contextmanager
+def load(fleet: Fleet, asked: list[Question]) -> Iterator[Seen]:
+    """Some answers before what happens, and some after."""
+    with asking_all_the_time(fleet.url, fleet.key, SMALL, asked) as seen:
+        wait_until(lambda: seen.asked >= 20)
+        yield seen
+        after = seen.asked + 20
+        wait_until(lambda: seen.asked >= after)
+
+
+def test_each_engine_lands_on_its_group(placed):
+    """By label alone: all ask for one GPU, and every node has one."""
+    engines = {name: pools for name, pools in placed.items() if name.startswith("Engine-")}
+    assert engines == {"Engine-demo-small": ["transformers-l4"] * 2, "Engine-demo-large": ["vllm-a100-80"]}
+    assert {pool for name, pools in placed.items() if name not in engines for pool in pools} == {"gateway"}
+
+
+@pytest.mark.parametrize("model", [SMALL, LARGE])
+def test_each_model_answers(fleet, placed, model):
     """Through the gateway's node, from the engine's."""
-    key = (rendered.home / "key").read_text().strip()
-    (example,) = examples(HELD_OUT_SEED, 1)
-    with openai.OpenAI(base_url=rendered.url, api_key=key, max_retries=0) as client:
-        answer = client.chat.completions.create(**about(example) | {"model": model})
-    assert answer.usage
-    assert answer.usage.completion_tokens > 0
+    (question,) = questions(fleet.url, fleet.key, model, list(examples(HELD_OUT_SEED, 1)))
+    assert question.answer == question.example.answer
+
+
+def test_a_node_is_drained_without_a_failed_request(fleet, asked):
+    with load(fleet, asked) as seen:
+        fleet.do("add", "transformers-l4")
+        fleet.do("drain", "transformers-l4")
+    assert (seen.errors, seen.wrong) == ([], [])
+
+
+def test_a_model_is_upgraded_without_a_failed_request(fleet, asked):
+    with load(fleet, asked) as seen:
+        fleet.folders.render(UPGRADED)
+        fleet.deploy()
+    assert (seen.errors, seen.wrong) == ([], [])
+    with openai.OpenAI(base_url=fleet.url, api_key=fleet.key) as client:
+        assert client.models.retrieve(SMALL).model_dump()["title"] == "Demo, upgraded"
+
+
+def test_a_model_is_added_without_a_failed_request(fleet, asked):
+    with load(fleet, asked) as seen:
+        fleet.do("add", "transformers-l4")
+        fleet.folders.render(UPGRADED | EXTRA)
+        fleet.deploy()
+        assert questions(fleet.url, fleet.key, ADDED, [asked[0].example])[0].answer == asked[0].answer
+    assert (seen.errors, seen.wrong) == ([], [])
+
+
+def test_a_model_is_removed_without_a_failed_request(fleet, asked):
+    with load(fleet, asked) as seen:
+        fleet.folders.render(UPGRADED)
+        fleet.deploy()
+    assert (seen.errors, seen.wrong) == ([], [])
+    with openai.OpenAI(base_url=fleet.url, api_key=fleet.key) as client, pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(**about(asked[0].example, ADDED))
+
+
+def test_the_control_service_restarts_without_a_failed_request(fleet, asked):
+    """Redis keeps what it knew."""
+    with load(fleet, asked) as seen:
+        fleet.do("restart_gcs")
+    assert (seen.errors, seen.wrong) == ([], [])
+
+
+def test_a_killed_node_takes_at_most_what_it_worked_on(fleet, asked):
+    """Each client had at most one request there. What failed says so, and no hold stays open."""
+    with load(fleet, asked) as seen:
+        fleet.do("kill", "transformers-l4")
+    assert seen.wrong == []
+    assert len(seen.errors) <= 3
+    assert all("engine_" in error or "replica" in error for error in seen.errors), seen.errors
+    wait_until(lambda: fleet.cluster.open_holds() == 0)
+
+
+def test_the_ledger_verifies_afterwards(fleet, asked):
+    """Every answer was charged, and every request has its row."""
+    checked = subprocess.run(
+        [sys.executable, "-m", "cli", "ledger", "verify", str(fleet.folders.home / "ledger.db")],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

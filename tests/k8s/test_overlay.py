@@ -52,7 +52,7 @@ def test_adding_a_model_is_adding_a_card(overlay: Path, cards: Path):
     add_card(cards)
     write(overlay, render(overlay, cards))
     after = {each["name"]: each for each in yaml.safe_load((overlay / "serve-config.yaml").read_text())["applications"]}
-    assert after["model-new-vlm"]["args"] == {"model": "new-vlm"}
+    assert after["model-new-vlm"]["args"]["model"] == "new-vlm"
     assert after["gateway"]["args"]["models"] == ["new-vlm", "qwen2-vl-2b-instruct"]
     engines = [each for each in before if each["name"].startswith("model-")]
     assert engines == [after[each["name"]] for each in engines]
@@ -109,3 +109,37 @@ def test_a_fleet_that_makes_no_sense_is_refused(overlay: Path, cards: Path, line
     (overlay / "fleet.yaml").write_text(FLEET + line)
     with pytest.raises(FleetError, match=rf"fleet\.yaml: .*{fault}"):
         render(overlay, cards)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "replaced"),
+    [
+        ("title", "A new title", {"gateway", "batches", "scaling"}),
+        ("context_tokens", 3000, {"model-new-vlm", "gateway", "batches", "scaling"}),
+        ("price", 2, {"gateway", "batches", "scaling", "ledger"}),
+    ],
+)
+def test_a_changed_card_replaces_who_reads_the_change(
+    overlay: Path, cards: Path, field: str, value: object, replaced: set[str]
+):
+    """Serve replaces an application when its entry differs, and only then. No engine starts anew for a title."""
+    add_card(cards)
+    before = serve_config(render(overlay, cards).files)
+    card = yaml.safe_load((cards / "new-vlm.yaml").read_text())
+    card[field] = card["price"] | {"version": value} if field == "price" else value
+    (cards / "new-vlm.yaml").write_text(yaml.safe_dump(card))
+    after = serve_config(render(overlay, cards).files)
+    assert {name for name in before if before[name] != after[name]} == replaced
+
+
+def serve_config(files: dict[str, str]) -> dict[str, dict]:
+    return {each["name"]: each for each in yaml.safe_load(files["serve-config.yaml"])["applications"]}
+
+
+def test_the_pool_has_the_accelerators_of_the_fleet(overlay: Path, cards: Path):
+    """And its ceiling in dollars, and who comes first, where the fleet names them."""
+    assert serve_config(render(overlay, cards).files)["scaling"]["args"]["gpus"] == {"L4": 24}
+    more = "usd_per_hour_max: 12.5\npriorities: {qwen2-vl-2b-instruct: 2}\n"
+    (overlay / "fleet.yaml").write_text(FLEET + more)
+    arguments = serve_config(render(overlay, cards).files)["scaling"]["args"]
+    assert (arguments["usd_per_hour_max"], arguments["priorities"]) == (12.5, {"qwen2-vl-2b-instruct": 2})

@@ -1,0 +1,118 @@
+"""A fleet as its manifests render it, on one machine: a folder of cards, an overlay, and a cluster that runs it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from catalog.catalog import CARDS
+from deployments.guard import guarded
+from deployments.kubernetes.overlay import render, write
+from tests.e2e.cluster import CHECKOUT, Cluster, free_port, wait_until
+from tests.e2e.raylets import Placement
+
+GRACE_S = 30.0
+START_S = 600.0
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What a platform team keeps in git (`overlay`, `cards`), and the cluster's own state (`home`)."""
+
+    overlay: Path
+    cards: Path
+    home: Path
+
+    def render(self, cards: dict[str, dict[str, Any]]) -> None:
+        """`vlmfleet k8s render`, when these are the cards."""
+        for file in self.cards.glob("*.yaml"):
+            file.unlink()
+        for name, card in cards.items():
+            (self.cards / f"{name}.yaml").write_text(yaml.safe_dump(card))
+        write(self.overlay, render(self.overlay, self.cards))
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A running cluster, and who runs it."""
+
+    url: str
+    folders: Folders
+    operator: Connection
+
+    @property
+    def key(self) -> str:
+        return (self.folders.home / "key").read_text().strip()
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster(self.url.removesuffix("/v1"), self.folders.home)
+
+    def do(self, *command: str) -> Placement:
+        """What an operator does or a fault, as `Raylets` has it."""
+        self.operator.send(command)
+        return self.operator.recv()
+
+    def deploy(self) -> Placement:
+        return self.do("deploy", str(self.folders.overlay))
+
+
+def card(name: str, kind: str, **changes: Any) -> dict[str, Any]:
+    """The demo's, on our Transformers server, the engine that starts fastest, and on a GPU that is only counted."""
+    made = yaml.safe_load((CARDS / "demo-qwen2-vl.yaml").read_text())
+    made |= {"id": f"tests/{name}", "served_name": name, "aliases": []}
+    made["engine"] |= {"name": "transformers", "version": "5.19.0", "options": {"dtype": "float32"}}
+    made["accelerators"] |= {"kind": kind, "count": 1}
+    return made | changes
+
+
+@contextmanager
+def running(folders: Folders) -> Iterator[Fleet]:
+    """A raylet for each group, Redis for the control service, Serve with no application."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as folder, redis(folder) as address:
+        socket = f"{folder}/operator"
+        command = [sys.executable, "-m", "tests.e2e.raylets", str(folders.overlay), str(port), socket]
+        with subprocess.Popen(
+            guarded(command, GRACE_S),
+            cwd=CHECKOUT,
+            env=os.environ | environment(folders, folder) | {"RAY_REDIS_ADDRESS": address},
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        ) as cluster:
+            wait_until(lambda: Path(socket).exists() or cluster.poll() is not None, START_S)
+            with Client(socket, "AF_UNIX") as operator:
+                yield Fleet(f"http://127.0.0.1:{port}/v1", folders, operator)
+            cluster.terminate()
+
+
+@contextmanager
+def redis(folder: str) -> Iterator[str]:
+    """One of one's own, which keeps what the control service knows."""
+    port = free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        yield f"127.0.0.1:{port}"
+        server.terminate()
+
+
+def environment(folders: Folders, ray_folder: str) -> dict[str, str]:
+    """As in the pods, but for HAProxy, of which a machine has one."""
+    return {
+        "VLMFLEET_HOME": str(folders.home),
+        "VLMFLEET_CARDS": str(folders.cards),
+        "RAY_TMPDIR": ray_folder,
+        "RAY_SERVE_ENABLE_HA_PROXY": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ADDRESS": "",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "PYTHONPATH": str(CHECKOUT),
+    }
