@@ -23,6 +23,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from deployments.cluster import LOOPBACK, wait_until_running
 from deployments.kubernetes.labels import POOL
+from deployments.scaling.locate import GOVERNOR, NAMESPACE
 
 BASE = Path(__file__).parents[2] / "k8s" / "base" / "rayservice.yaml"
 POLL_S = 0.5
@@ -91,6 +92,10 @@ class Raylets:
         """The control service dies and comes back with what Redis kept."""
         self._cluster.head_node.kill_gcs_server()
         self._cluster.head_node.start_gcs_server()
+
+    def kill_governor(self) -> None:
+        """The actor that decides how many replicas each model has; Ray starts another."""
+        ray.kill(ray.get_actor(GOVERNOR, namespace=NAMESPACE), no_restart=False)
 
     def placement(self) -> Placement:
         """Deployment -> the pool of each of its replicas' nodes."""

@@ -31,13 +31,17 @@ class Folders:
     cards: Path
     home: Path
 
-    def render(self, cards: dict[str, dict[str, Any]]) -> None:
-        """`vlmfleet k8s render`, when these are the cards."""
+    def render(self, cards: dict[str, dict[str, Any]], **scaling: object) -> None:
+        """`vlmfleet k8s render`, when these are the cards; `scaling` are settings that no fleet needs, but a short test."""
         for file in self.cards.glob("*.yaml"):
             file.unlink()
         for name, card in cards.items():
             (self.cards / f"{name}.yaml").write_text(yaml.safe_dump(card))
         write(self.overlay, render(self.overlay, self.cards))
+        config = yaml.safe_load((self.overlay / "serve-config.yaml").read_text())
+        (application,) = (one for one in config["applications"] if one["name"] == "scaling")
+        application["args"] |= scaling
+        (self.overlay / "serve-config.yaml").write_text(yaml.safe_dump(config))
 
 
 @dataclass(frozen=True)
