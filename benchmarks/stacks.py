@@ -101,13 +101,23 @@ def vlmfleet_unaccounted(card: ModelCard) -> Iterator[Stack]:
 @contextmanager
 def _vlmfleet(card: ModelCard, name: str, gateway: str) -> Iterator[Stack]:
     with _scratch() as folder:
-        text = (CHECKOUT / "serve.yaml").read_text(encoding="utf-8").replace(DEMO_MODEL, card.served_name)
+        text = one_model((CHECKOUT / "serve.yaml").read_text(encoding="utf-8"), card.served_name)
         text = text.replace("deployments.apps:gateway", gateway)
         port = free_port(HOST)
         variables = {"VLMFLEET_HOME": str(folder / "state"), "VLMFLEET_CARDS": str(CARDS)}
         with _ray(sys.executable, serve_config(text, port), variables, folder) as process:
             key = (folder / "state" / "key").read_text(encoding="utf-8").strip()
             yield Stack(name, f"http://{HOST}:{port}", key, process.pid)
+
+
+def one_model(text: str, name: str) -> str:
+    """`serve.yaml` with this model in place of the demo's. Pure."""
+    config = yaml.safe_load(text)
+    others = {app["name"] for app in config["applications"] if app["args"].get("model", DEMO_MODEL) != DEMO_MODEL}
+    config["applications"] = [app for app in config["applications"] if app["name"] not in others]
+    for app in config["applications"]:
+        app["args"] |= {"models": [name]} if "models" in app["args"] else {}
+    return yaml.safe_dump(config).replace(DEMO_MODEL, name)
 
 
 @contextmanager

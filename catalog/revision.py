@@ -21,7 +21,6 @@ class Concern(Enum):
 
     GATEWAY = frozenset(ModelCard.model_fields)
     ENGINE = frozenset(ModelCard.model_fields) - TOLD
-    LEDGER = frozenset({"price"})
 
 
 def revision(folder: Path, names: Collection[str], concern: Concern) -> str:

@@ -85,10 +85,11 @@ class Places(_Settings):
 
 class LedgerSettings(Places):
     """`store` is a `postgresql://` URL, or empty: a SQLite file in `home`. It holds a password, so the environment is a
-    better place for it than a file. `writers` above 1 need PostgreSQL.
+    better place for it than a file. `writers` above 1 need PostgreSQL. `models` are those whose prices it learns at its start;
+    others come by `user_config`, without a new start (`ledger/writer.py`).
     """
 
-    models: Names
+    models: Names = []
     store: str = os.environ.get("VLMFLEET_STORE", "")
     writers: Annotated[int, Field(ge=1)] = 1
 
@@ -150,7 +151,7 @@ class GatewaySettings(Hosting):
 
 def ledger(settings: LedgerSettings) -> Application:
     """The application `ledger`: the one writer of the embedded store."""
-    return _ledger(settings, settings.pick(settings.models, Concern.LEDGER))
+    return _ledger(settings, settings.pick(settings.models))
 
 
 def engine(settings: EngineSettings) -> Application:

@@ -47,11 +47,11 @@ def main(file: Path) -> None:
 
 
 def wait_until_running(names: set[str]) -> None:
-    """Print every change until all applications run. Raises `DeployFailed` with Serve's own message."""
+    """Print every change until all these applications run. Raises `DeployFailed` with Serve's own message."""
     known: dict[str, ApplicationStatus] = {}
     while set(known) != names or any(status != ApplicationStatus.RUNNING for status in known.values()):
         for name, application in serve.status().applications.items():
-            if known.get(name) != application.status:
+            if name in names and known.get(name) != application.status:
                 known[name] = application.status
                 say(f"{name}: {application.status.value.lower()}")
             if application.status == ApplicationStatus.DEPLOY_FAILED:

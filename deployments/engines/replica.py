@@ -35,6 +35,8 @@ class Engine:
         self, card: ModelCard, engines: Path, checkout: Path, cache: Path, ledger: Ledger
     ) -> None:
         """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
+        self._stopped = False
+        self._tasks: list[asyncio.Task[None]] = []
         self._witness = Witness(_occupant(card), LedgerClient(lambda: writer_address(ledger)), _now_ms)
         self._witness.start()
         stopwatch = Stopwatch()
@@ -47,15 +49,16 @@ class Engine:
             "url": f"http://{host}:{place.port}",
             "token": place.token,
         }
-        self._stopped = False
         self._metrics = EngineMetrics(card.served_name, Instruments(TABLE))
         launch = LAUNCHERS[card.engine.name](card, environment, place)
         self._server = EngineServer(launch, self._metadata["url"], changed=self._changed)
         self._witness.watch(self._server, place.token)
         await self._server.start()
         await asyncio.to_thread(stopwatch.tell, card.served_name)
-        self._supervisor = asyncio.create_task(self._server.supervise(lambda: self._stopped))
-        self._reader = asyncio.create_task(self._metrics.keep_reading(self._server, place.token))
+        self._tasks = [
+            asyncio.create_task(self._server.supervise(lambda: self._stopped)),
+            asyncio.create_task(self._metrics.keep_reading(self._server, place.token)),
+        ]
 
     def record_replica_metadata(self) -> dict[str, str]:
         """Published by Serve to every gateway, once: where the engine server is, and the token that opens it."""
@@ -80,10 +83,11 @@ class Engine:
 
     async def __del__(self) -> None:
         self._stopped = True
-        self._supervisor.cancel()
-        self._reader.cancel()
-        await self._witness.look()  # the last counters, while there is an engine to ask
-        await self._server.stop()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:  # else it never was ready, and its engine has ended, if there was one
+            await self._witness.look()  # the last counters, while there is an engine to ask
+            await self._server.stop()
         await self._witness.close()
 
 

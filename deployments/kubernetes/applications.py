@@ -1,6 +1,7 @@
 """The Serve config of a fleet: the same applications as in `serve.yaml`, each placed on its pool."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from catalog import Catalog, ModelCard
@@ -9,6 +10,7 @@ from deployments.engines.door import DOOR, engine_name
 from deployments.kubernetes.fleet import Fleet
 from deployments.kubernetes.labels import GATEWAY_POOL, MARKET, ON_DEMAND, POOL, SPOT
 from deployments.kubernetes.pools import pool_of
+from deployments.pricing import price_of
 
 # A writer of the ledger, and the worker of the batches: they wait more than they compute.
 WORKER_CPUS = 0.25
@@ -28,7 +30,7 @@ def serve_config(fleet: Fleet, models: Catalog, revision: Revision) -> Config:
         "http_options": {"host": "0.0.0.0", "port": 8000, "request_timeout_s": fleet.drain_s},  # noqa: S104  # a pod's own
         "logging_config": {"encoding": "JSON", "enable_access_log": False},
         "applications": [
-            _ledger(fleet, {"models": names, "revision": revision(names, Concern.LEDGER)}),
+            _ledger(fleet, models),
             *(_engine(fleet, card, revision([card.served_name], Concern.ENGINE)) for card in models),
             _gateway(fleet, all_cards),
             _batches(fleet, all_cards),
@@ -37,13 +39,14 @@ def serve_config(fleet: Fleet, models: Catalog, revision: Revision) -> Config:
     }
 
 
-def _ledger(fleet: Fleet, cards: Config) -> Config:
-    return _application(
-        "ledger",
-        "ledger",
-        {**cards, "writers": fleet.ledger_writers},
-        {"name": "LedgerWriter", "ray_actor_options": _beside_gateways(WORKER_CPUS)},
-    )
+def _ledger(fleet: Fleet, models: Catalog) -> Config:
+    """Prices are told to the writers that run: a model that is added stops no payment."""
+    deployment = {
+        "name": "LedgerWriter",
+        "ray_actor_options": _beside_gateways(WORKER_CPUS),
+        "user_config": {"prices": [asdict(price_of(card)) for card in models]},
+    }
+    return _application("ledger", "ledger", {"writers": fleet.ledger_writers}, deployment)
 
 
 def _engine(fleet: Fleet, card: ModelCard, revision: str) -> Config:

@@ -4,8 +4,10 @@ import os
 import secrets
 import time
 from pathlib import Path
+from typing import Any
 
 import ray
+from pydantic import BaseModel, ConfigDict
 
 from accounting.command import AddKey, AddPrice, Grant, Result
 from accounting.key import Scope, mint
@@ -14,6 +16,9 @@ from accounting.store import Store
 from accounting.stores import open_store
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
 
 ORGANISATION = "default"
 PROJECT = "default"
@@ -23,6 +28,14 @@ FIRST_GRANT_NANO = 100 * 10**9
 
 class PriceChanged(Exception):
     """A card's price differs from the stored one of the same version: history would change."""
+
+
+class Prices(BaseModel):
+    """`user_config`: what `vlmfleet k8s render` writes of the cards, so that the ledger needs none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prices: list[Price]
 
 
 class LedgerWriter:
@@ -40,6 +53,15 @@ class LedgerWriter:
         host = ray.util.get_node_ip_address()
         self._server = LedgerServer(store, token)
         self._address = Address(host, await self._server.start(host), token)
+        self._runs = False
+
+    async def reconfigure(self, settings: dict[str, Any]) -> None:
+        """Called by Serve with `user_config`: before the first request, and when a model was added or has a new price,
+        which stops nothing. Raises `PriceChanged` at a start.
+        """
+        prices, tell = Prices.model_validate(settings).prices, publish_late if self._runs else publish
+        await self._server.commits.ask(lambda store: tell(store, prices))
+        self._runs = True
 
     async def address(self) -> Address:
         """Where gateways connect."""
@@ -62,6 +84,14 @@ def publish(store: Store, prices: list[Price]) -> None:
                 f"{price.model}: the card's price differs from version {price.version} in the ledger; "
                 f"a price version never changes, so give the card price.version {price.version + 1}"
             )
+
+
+def publish_late(store: Store, prices: list[Price]) -> None:
+    """The same in a ledger that runs: rather than to end, it keeps its price, and says so in the log."""
+    try:
+        publish(store, prices)
+    except PriceChanged as error:
+        logger.error("%s", error)
 
 
 def make_first_keys(store: Store, folder: Path) -> None:

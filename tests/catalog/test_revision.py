@@ -34,7 +34,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("internvl2-2b", "title:", "# a comment\ntitle:", set()),
         ("moondream2", "context_tokens: ", "context_tokens: 1", set()),
         ("internvl2-2b", "title: ", "title: New ", {Concern.GATEWAY}),
-        ("internvl2-2b", "price:\n  version: 1", "price:\n  version: 2", {Concern.GATEWAY, Concern.LEDGER}),
+        ("internvl2-2b", "price:\n  version: 1", "price:\n  version: 2", {Concern.GATEWAY}),
         ("internvl2-2b", "context_tokens: ", "context_tokens: 1", {Concern.GATEWAY, Concern.ENGINE}),
     ],
     ids=["a comment", "another card", "a title", "a price", "a limit"],
@@ -47,7 +47,7 @@ def test_whom_a_change_concerns(folder: Path, name: str, old: str, new: str, con
 
 
 def test_a_card_less_is_another_revision(folder: Path):
-    assert revision(folder, NAMES, Concern.LEDGER) != revision(folder, NAMES[:1], Concern.LEDGER)
+    assert revision(folder, NAMES, Concern.ENGINE) != revision(folder, NAMES[:1], Concern.ENGINE)
 
 
 def test_a_file_that_is_no_card_is_left_to_others(folder: Path):

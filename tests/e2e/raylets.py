@@ -6,6 +6,8 @@ Ends with its first caller. Labels and GPUs are what the manifests declare; noth
 
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -44,7 +46,7 @@ class Raylets:
         for pool, group in self._groups.items():
             for _ in range(max(1, group["minReplicas"])):
                 self.add(pool)
-        ray.init(address=self._cluster.address, namespace="serve", _node_ip_address=LOOPBACK)
+        ray.init(address=self._cluster.address, namespace="serve", _node_ip_address=LOOPBACK, log_to_driver=False)
         wanted = config(folder, port)
         self._serve = serve_start(http_options=wanted.http_options.model_dump(), proxy_location=wanted.proxy_location)
 
@@ -102,6 +104,8 @@ class Raylets:
         pools = {node["NodeID"]: node["Labels"].get(POOL, "head") for node in ray.nodes()}
         placed: Placement = {}
         for replica in self._replicas():
+            if replica["node_id"] is None:
+                continue  # it waits for a node
             placed.setdefault(replica["deployment"], []).append(pools[replica["node_id"]])
         return placed
 
@@ -112,7 +116,7 @@ class Raylets:
 
     def _replicas(self) -> list[dict[str, Any]]:
         return [
-            {"deployment": name, "node_id": replica["node_id"], "state": replica["state"]}
+            {"deployment": name, "node_id": replica.get("node_id"), "state": replica["state"]}
             for application in self._serve.get_serve_details()["applications"].values()
             for name, deployment in application["deployments"].items()
             for replica in deployment["replicas"]
@@ -144,13 +148,20 @@ def config(folder: Path, port: int) -> ServeDeploySchema:
     return ServeDeploySchema.model_validate(rendered)
 
 
+def answer(command: Callable[..., Placement | None], arguments: list[str]) -> Placement | Exception | None:
+    try:
+        return command(*arguments)
+    except Exception as error:  # noqa: BLE001  # it is raised where the command came from
+        return RuntimeError("".join(traceback.format_exception(error)))
+
+
 def main(folder: Path, port: int, socket: str) -> None:
     raylets = Raylets(folder, port)
     try:
         with Listener(socket, "AF_UNIX") as listener, listener.accept() as owner, suppress(EOFError):
             while True:
                 name, *arguments = owner.recv()
-                owner.send(getattr(raylets, name)(*arguments))
+                owner.send(answer(getattr(raylets, name), arguments))
     finally:
         raylets.close()
 

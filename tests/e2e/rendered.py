@@ -63,7 +63,10 @@ class Fleet:
     def do(self, *command: str) -> Placement:
         """What an operator does or a fault, as `Raylets` has it."""
         self.operator.send(command)
-        return self.operator.recv()
+        answer = self.operator.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def deploy(self) -> Placement:
         return self.do("deploy", str(self.folders.overlay))
@@ -75,6 +78,7 @@ def card(name: str, kind: str, **changes: Any) -> dict[str, Any]:
     made |= {"id": f"tests/{name}", "served_name": name, "aliases": []}
     made["engine"] |= {"name": "transformers", "version": "5.19.0", "options": {"dtype": "float32"}}
     made["accelerators"] |= {"kind": kind, "count": 1}
+    made["supported_parameters"] = ["temperature", "seed", "ignore_eos"]
     return made | changes
 
 

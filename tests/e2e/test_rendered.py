@@ -107,7 +107,7 @@ def test_a_model_is_upgraded_without_a_failed_request(fleet, asked):
         fleet.deploy()
     assert (seen.errors, seen.wrong) == ([], [])
     with openai.OpenAI(base_url=fleet.url, api_key=fleet.key) as client:
-        assert client.models.retrieve(SMALL).model_dump()["title"] == "Demo, upgraded"
+        assert client.models.retrieve(SMALL).model_dump()["name"] == "Demo, upgraded"
 
 
 def test_a_model_is_added_without_a_failed_request(fleet, asked):
@@ -141,7 +141,7 @@ def test_a_killed_node_takes_at_most_what_it_worked_on(fleet, asked):
         fleet.do("kill", "transformers-l4")
     assert seen.wrong == []
     assert len(seen.errors) <= 3
-    assert all("engine_" in error or "replica" in error for error in seen.errors), seen.errors
+    assert all("Nothing was charged" in error for error in seen.errors), seen.errors
     wait_until(lambda: fleet.cluster.open_holds() == 0)
 
 

@@ -15,6 +15,7 @@ from ray.serve.schema import (
 )
 
 from deployments import apps
+from deployments.ledger.writer import Prices
 from tests.k8s.cluster import Cluster
 from tests.k8s.manifests import OVERLAYS, golden, serve_config
 
@@ -78,4 +79,6 @@ def test_the_gateway_finds_every_model(overlay: str):
     applications = {each["name"]: each for each in serve_config(golden(overlay))["applications"]}
     served = {f"model-{name}" for name in applications["gateway"]["args"]["models"]}
     assert served == {name for name in applications if name.startswith("model-")}
-    assert applications["ledger"]["args"]["models"] == applications["gateway"]["args"]["models"]
+    (writer,) = applications["ledger"]["deployments"]
+    priced = [price.model for price in Prices.model_validate(writer["user_config"]).prices]
+    assert priced == applications["gateway"]["args"]["models"]

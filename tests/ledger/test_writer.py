@@ -10,7 +10,14 @@ import pytest
 from accounting.key import sha256
 from accounting.price import Price
 from accounting.sqlite import SqliteStore
-from deployments.ledger.writer import FIRST_GRANT_NANO, PriceChanged, make_first_keys, publish, write_secret
+from deployments.ledger.writer import (
+    FIRST_GRANT_NANO,
+    PriceChanged,
+    make_first_keys,
+    publish,
+    publish_late,
+    write_secret,
+)
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
@@ -50,6 +57,14 @@ def test_a_new_version_stands_beside_the_old_one(store: SqliteStore, rows: Rows)
     publish(store, [PRICE])
     publish(store, [replace(PRICE, version=4, unit_nano=999)])
     assert rows("SELECT version, unit_nano FROM price ORDER BY version") == [(3, 1_000), (4, 999)]
+
+
+def test_a_running_ledger_outlives_a_changed_price(store: SqliteStore, rows: Rows, caplog: pytest.LogCaptureFixture):
+    """It keeps its own, learns the others, and complains; a new start would end it."""
+    publish(store, [PRICE])
+    publish_late(store, [replace(PRICE, unit_nano=999), replace(PRICE, model="other")])
+    assert rows("SELECT model, unit_nano FROM price ORDER BY model") == [("demo", 1_000), ("other", 1_000)]
+    assert "give the card price.version 4" in caplog.text
 
 
 def test_the_first_keys_lie_in_two_files(store: SqliteStore, tmp_path: Path):
