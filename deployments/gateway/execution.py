@@ -1,8 +1,10 @@
 """Having an engine answer: its turn in the queue, a slot on a replica, the request itself."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from accounting.price import Work
@@ -16,7 +18,7 @@ from deployments.gateway.forming import Demand, Forming, Turn
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.route import Router
 from deployments.gateway.slots import Wish
-from deployments.gateway.waking import Awake, Waking
+from deployments.gateway.waking import LOOK_EVERY_S, Awake, Waking
 from deployments.log import logger_for
 from deployments.scaling.signals import Signals, Visit
 
@@ -99,19 +101,28 @@ class Executions:
                 yield TimedAnswer(await self._asked(stack, job, request_id, lead), turn, visit)
 
     async def _asked(self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead) -> EngineAnswer:
-        """Ask one replica, and once more another if nothing listens there: its engine restarts, and has done nothing."""
-        try:
-            return await self._asked_once(stack, job, request_id, lead)
-        except EngineAway as away:
-            logger.warning("%s: nothing listens on replica %s", job.card.served_name, away.replica_id)
-            first = away
-        try:
-            return await self._asked_once(stack, job, request_id, lead, avoid=first.replica_id)
-        except EngineAway as error:
-            raise ModelWarming from error
+        """Ask one replica, and once more another if nothing listens there: its engine restarts, and has done nothing.
+
+        Whoever waits for a model to start waits for it to come back, too.
+        """
+        avoid, until_s = "", monotonic() + job.patience_s
+        while True:
+            is_first = not avoid
+            try:
+                return await self._asked_once(stack, job, request_id, lead, avoid)
+            except EngineAway as away:
+                avoid = away.replica_id
+                reason: Exception = away
+            except ModelWarming as error:
+                is_first, reason = False, error
+            if is_first:
+                continue
+            if monotonic() >= until_s:
+                raise ModelWarming from reason
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _asked_once(
-        self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead, avoid: str = ""
+        self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead, avoid: str
     ) -> EngineAnswer:
         wish = Wish(job.affinity_key, job.demand.tokens, avoid)
         async with AsyncExitStack() as asking:
@@ -122,6 +133,7 @@ class Executions:
             try:
                 answer = await asking.enter_async_context(ask)
             except ModelWarming as error:
+                logger.warning("%s: nothing listens on replica %s", job.card.served_name, replica.id)
                 raise EngineAway(replica.id) from error
             stack.push_async_exit(asking.pop_all())
             return answer

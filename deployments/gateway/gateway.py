@@ -132,6 +132,7 @@ class Gateway:
             refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
             refresh.append(asyncio.create_task(levels.keep_looking()))
             refresh.append(asyncio.create_task(messenger.run()))
+            refresh.append(asyncio.create_task(router.listen(self._catalog)))
 
         async def stop() -> None:
             for task in refresh:

@@ -5,7 +5,7 @@ dispatched on it: it counts as running work, and ends by itself soon after this 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from deployments.gateway.slots import Replica, Reservation, Slots, Wish
 
 LEASE = "lease"
 LEASE_END_S = 2.0
+LOOK_EVERY_S = 1.0
 
 
 class Router(Protocol):
@@ -66,9 +67,22 @@ class ServeRouter:
         handle = self._handles.get(card.id)
         return bool(handle and _running(handle))
 
+    async def listen(self, cards: Iterable[ModelCard]) -> None:
+        """Have Serve tell which replicas run, before a request asks; returns when every model is deployed."""
+        missing = list(cards)
+        while missing := [card for card in missing if not self._hears(card)]:  # noqa: ASYNC110  # Serve calls nobody back
+            await asyncio.sleep(LOOK_EVERY_S)
+
     async def close(self) -> None:
         """Give every slot back."""
         await asyncio.gather(*(slots.close() for slots in self._slots.values()))
+
+    def _hears(self, card: ModelCard) -> bool:
+        try:
+            self._slots_of(card)
+        except ModelWarming:
+            return False
+        return True
 
     def _slots_of(self, card: ModelCard) -> Slots:
         if card.id not in self._slots:

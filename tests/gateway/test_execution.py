@@ -3,10 +3,12 @@
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from catalog.card import ModelCard
+from deployments.gateway import execution
 from deployments.gateway.engine import Engines
 from deployments.gateway.errors import EngineFailed, ModelWarming
 from deployments.gateway.execution import Executions, Job
@@ -46,12 +48,12 @@ def nobody() -> str:
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
 
 
-async def ask(router: TwoReplicas) -> list[str]:
+async def ask(router: TwoReplicas, job: Job = JOB) -> list[str]:
     """The replicas whose slots were taken, in order."""
     engines, led = Engines(), list[str]()
     executions = Executions(Forming(router.replicas), router, engines, Counted())
     try:
-        async with executions.answer(JOB, "request", led.append) as answer:
+        async with executions.answer(job, "request", led.append) as answer:
             await answer.whole()
     finally:
         await engines.close()
@@ -70,6 +72,41 @@ async def test_there_is_no_third_try(nobody: str):
     with pytest.raises(ModelWarming):
         await ask(router)
     assert router.failed == ["first", "second"]
+
+
+class ComesBack(TwoReplicas):
+    """Two replicas on which nothing listens, until the fleet has started another."""
+
+    def __init__(self, nobody: str, url: str) -> None:
+        super().__init__(nobody, nobody)
+        self._url = url
+
+    @asynccontextmanager
+    async def replica(self, card: ModelCard, wait_s: float, wish: Wish) -> AsyncIterator[Replica]:
+        if len(self.failed) == 3:
+            self.failed.append("none runs")
+            raise ModelWarming
+        if len(self.failed) > 3:
+            self.urls = dict.fromkeys(self.urls, self._url)
+        async with super().replica(card, wait_s, wish) as replica:
+            yield replica
+
+
+@pytest.mark.parametrize(("patience_s", "is_answered"), [(60.0, True), (0.0, False)])
+async def test_who_waits_for_a_start_waits_for_a_lost_model(
+    nobody: str, patience_s: float, is_answered: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """All that ran of it has died under the request: nothing listens, then nothing runs, then it is there again."""
+    monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.001)
+    async with running_engine() as engine:
+        router = ComesBack(nobody, engine.url)
+        asked = ask(router, replace(JOB, patience_s=patience_s))
+        if is_answered:
+            await asked
+        else:
+            with pytest.raises(ModelWarming):
+                await asked
+        assert len(engine.asked) == int(is_answered)
 
 
 async def test_an_engine_that_had_the_request_is_not_asked_twice():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, RequestCancelledError
 
-from deployments.gateway import running
+from catalog.card import ModelCard
+from deployments.gateway import route, running
 from deployments.gateway.errors import GatewayError, ModelWarming, Overloaded
 from deployments.gateway.route import ServeRouter
 from deployments.gateway.slots import ANY, Replica, Wish
@@ -133,3 +134,21 @@ async def test_a_model_that_is_not_deployed_is_starting():
     deployed.append(True)
     async with router.replica(CARD, 60.0, ANY) as replica:
         assert replica.id == "r1"
+
+
+async def test_replicas_are_known_before_a_request_asks(monkeypatch: pytest.MonkeyPatch):
+    """Serve tells of them from the first handle on; a model that is deployed later is looked for until it is."""
+    monkeypatch.setattr(route, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(running, "_running", {("model-demo", "Engine-demo"): ("r1",)})
+    answers = [RayServeException("not deployed"), RayServeException("not deployed"), Handle()]
+
+    def find(card: ModelCard) -> Handle:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    router = ServeRouter(find, "gateway", 1.0)
+    assert not router.runs(CARD)
+    await router.listen([CARD])
+    assert router.runs(CARD)
