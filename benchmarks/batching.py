@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import takewhile
 from types import FrameType
 
 from benchmarks.batching_gateway import Listening, Setup, Verdict
@@ -29,9 +28,10 @@ from benchmarks.stacks import CHECKOUT, Stack, bare, bench_card
 from catalog import ModelCard
 from catalog.card import Slo
 
-CLIENTS = 32
+# As many as the engine has slots.
+CLIENTS = 64
 MIX_LOAD = 0.9
-FLOOD_CLIENTS = 48
+FLOOD_CLIENTS = 96
 # Interactive work as a share of the capacity, and the clients that a batch keeps busy beside it.
 BESIDE_LOAD = 0.4
 BATCH_CLIENTS = 16
@@ -94,9 +94,8 @@ def calibrate(bench: Bench, engine: Stack) -> None:
     with bench.gateway([engine], forms=False) as client:
         pictures = bench.pictures()
         asyncio.run(client.closed(pictures.mix("first", CLIENTS), CLIENTS))  # warm-up
-        start = time.monotonic()
-        told = asyncio.run(client.closed(pictures.mix("first", 4 * CLIENTS), CLIENTS))
-        bench.capacity_per_s = len(told) / (time.monotonic() - start)
+        told = asyncio.run(client.closed(pictures.mix("first", 8 * CLIENTS), CLIENTS))
+        bench.capacity_per_s = len(told) / client.closed_s
     say(f"capacity: {bench.capacity_per_s:.1f} requests of the mix a second")
 
 
@@ -106,14 +105,12 @@ def interference(bench: Bench, engine: Stack) -> Iterator[Finding]:
     for forms in (False, True):
         with bench.gateway([engine], forms=forms) as client:
             asks = bench.pictures().mix("first", round(rate * bench.seconds))
-            start = time.monotonic()
             told = asyncio.run(client.open(asks, rate, jitter=random.Random(1)))
-            seconds = time.monotonic() - start
         figures = {
             "thumbnails p50 s": percentile(_ttfts(told, page=False), 0.5),
             "thumbnails p95 s": percentile(_ttfts(told, page=False), 0.95),
             "pages p95 s": percentile(_ttfts(told, page=True), 0.95),
-            "requests/s": len(_answered(told)) / seconds,
+            "requests/s": len(_answered(told)) / client.open_s,
             "refused": _refused(told),
         }
         yield Finding("interference", _way(forms), figures)
@@ -126,14 +123,12 @@ def fairness(bench: Bench, engine: Stack) -> Iterator[Finding]:
             pictures = bench.pictures()
             flood = pictures.mix("first", round(bench.capacity_per_s * bench.seconds))
             quiet = [pictures.ask("second", THUMBNAIL_PX) for _ in range(round(bench.seconds))]
-            start = time.monotonic()
             flooded, told = asyncio.run(_together(client, flood, quiet))
-            seconds = time.monotonic() - start
         figures = {
             "quiet p50 s": percentile(_ttfts(told), 0.5),
             "quiet p95 s": percentile(_ttfts(told), 0.95),
             "flood p95 s": percentile(_ttfts(flooded), 0.95),
-            "requests/s": len(_answered(flooded + told)) / seconds,
+            "flood requests/s": len(_answered(flooded)) / client.closed_s,
             "refused": _refused(told + flooded),
         }
         yield Finding("fairness", _way(forms), figures)
@@ -148,15 +143,15 @@ def batch(bench: Bench, engine: Stack) -> Iterator[Finding]:
         ("no batch", BATCH_CLIENTS, False),
     ):
         with bench.gateway([engine]) as client:
-            asks, behind = bench.pictures().mix("first", round(rate * bench.seconds)), bench.pictures()
-            start = time.monotonic()
-            told, beside = asyncio.run(_beside(client, asks, rate, _endless(behind, is_batch), clients))
-            seconds = time.monotonic() - start
+            asks = bench.pictures().mix("first", round(rate * bench.seconds))
+            enough = bench.pictures().mix("second", round(bench.capacity_per_s * bench.seconds))
+            beside_them = [replace(ask, is_batch=is_batch) for ask in enough]
+            told, beside = asyncio.run(_beside(client, asks, rate, beside_them, clients))
         figures = {
             "interactive p50 s": percentile(_ttfts(told), 0.5),
             "interactive p95 s": percentile(_ttfts(told), 0.95),
-            "beside it/s": len(_answered(beside)) / seconds,
-            "requests/s": len(_answered(told + beside)) / seconds,
+            "beside it/s": len(_answered(beside)) / client.open_s,
+            "requests/s": len(_answered(told + beside)) / client.open_s,
             "refused": _refused(told),
         }
         yield Finding("batch", way, figures)
@@ -175,14 +170,14 @@ def affinity(bench: Bench, engines: list[Stack]) -> Iterator[Finding]:
             shown = [pictures.ask("first", AFFINITY_PX) for _ in range(max(16, round(2 * bench.seconds)))]
             asks = [Ask(one.tenant, one.width_px, one.picture, f"Question {i}: what is it?") for one in shown for i in range(5)]  # fmt: skip
             shuffle.shuffle(asks)
-            before, start = _counters(replicas), time.monotonic()
+            before = _counters(replicas)
             told = asyncio.run(client.closed(asks, AFFINITY_CLIENTS))
-            seconds, grown = time.monotonic() - start, _grown(before, _counters(replicas))
+            grown = _grown(before, _counters(replicas))
         figures = {
             "processor cache hits": grown[0] / max(1.0, grown[1]),
             "prefix cache hits": grown[2] / max(1.0, grown[3]),
             "p50 s": percentile(_ttfts(told), 0.5),
-            "requests/s": len(_answered(told)) / seconds,
+            "requests/s": len(_answered(told)) / client.closed_s,
         }
         yield Finding("affinity", way, figures)
 
@@ -212,20 +207,14 @@ async def _together(client: Client, flood: list[Ask], quiet: list[Ask]) -> tuple
 
 
 async def _beside(
-    client: Client, asks: list[Ask], rate_per_s: float, endless: Iterator[Ask], clients: int
+    client: Client, asks: list[Ask], rate_per_s: float, beside: list[Ask], clients: int
 ) -> tuple[list[Told], list[Told]]:
     """`asks` at their times, and `clients` that ask until those are answered."""
     done = asyncio.Event()
-    behind = asyncio.create_task(client.closed(takewhile(lambda _: not done.is_set(), endless), clients))
+    behind = asyncio.create_task(client.closed(beside, clients, done))
     told = await client.open(asks, rate_per_s, jitter=random.Random(1))
     done.set()
     return told, await behind
-
-
-def _endless(pictures: Pictures, is_batch: bool) -> Iterator[Ask]:
-    """The mix of the second tenant."""
-    while True:
-        yield from (replace(ask, is_batch=is_batch) for ask in pictures.mix("second", CLIENTS))
 
 
 def _way(forms: bool) -> str:

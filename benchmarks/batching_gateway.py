@@ -109,7 +109,7 @@ class Uncounted:
     def refused(self, error: GatewayError) -> None:
         """See `Metrics.refused`."""
 
-    def queued(self, model: str, waited_s: float, budget_tokens: int) -> None:
+    def queued(self, model: str, waited_s: float) -> None:
         """See `Metrics.queued`."""
 
     def coalesced(self, model: str) -> None:
@@ -161,7 +161,7 @@ def _app(card: ModelCard, setup: Setup, address: Address) -> GatewayApp:
         await fetcher.close()
 
     objects = open_objects(setup.folder)
-    return GatewayApp(chat, Catalog([card]), keys, ledger, metrics, objects, _now_ms, start, stop)
+    return GatewayApp(chat, Catalog([card]), keys, ledger, metrics, objects, _now_ms, start, stop, logs_requests=False)
 
 
 async def _listen(port: int, app: GatewayApp) -> None:

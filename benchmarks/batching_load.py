@@ -74,13 +74,19 @@ class Client:
 
     def __init__(self, url: str, keys: dict[str, str]) -> None:
         self._url = f"{url}/v1/chat/completions"
+        # How long the last loops took, from the first request to the last answer.
+        self.closed_s = self.open_s = 0.0
         self._headers = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
 
-    async def closed(self, asks: Iterable[Ask], clients: int) -> list[Told]:
-        """Each client asks its next when it has its answer; a refusal it accepts, and waits as long as it is told."""
-        todo, told = iter(asks), list[Told]()
+    async def closed(self, asks: list[Ask], clients: int, until: asyncio.Event | None = None) -> list[Told]:
+        """Each client asks its next when it has its answer, `until` then; a refusal it accepts, and waits as it is told."""
+        encoded = [body(ask) for ask in asks]  # not while the clock runs
+        todo, told = zip(asks, encoded, strict=True), list[Told]()
+        until = until or asyncio.Event()
+        start_s = time.perf_counter()
         async with self._session() as session:
-            await asyncio.gather(*(self._client(session, todo, told) for _ in range(clients)))
+            await asyncio.gather(*(self._client(session, todo, told, until) for _ in range(clients)))
+        self.closed_s = time.perf_counter() - start_s
         return told
 
     async def open(self, asks: list[Ask], rate_per_s: float, *, jitter: random.Random | None = None) -> list[Told]:
@@ -97,11 +103,16 @@ class Client:
                 await asyncio.sleep(max(0.0, start_s + due_s - time.perf_counter()))
                 return await self._told(session, ask, data, start_s + due_s)
 
-            return await asyncio.gather(*(one(*each) for each in zip(asks, encoded, dues, strict=True)))
+            told = await asyncio.gather(*(one(*each) for each in zip(asks, encoded, dues, strict=True)))
+            self.open_s = time.perf_counter() - start_s
+            return told
 
-    async def _client(self, session: aiohttp.ClientSession, todo: Iterator[Ask], told: list[Told]) -> None:
-        for ask in todo:
-            data = await asyncio.to_thread(body, ask)
+    async def _client(
+        self, session: aiohttp.ClientSession, todo: Iterator[tuple[Ask, bytes]], told: list[Told], until: asyncio.Event
+    ) -> None:
+        for ask, data in todo:
+            if until.is_set():
+                return
             told.append(await self._told(session, ask, data, time.perf_counter()))
             if told[-1].retry_after:
                 await asyncio.sleep(int(told[-1].retry_after))
