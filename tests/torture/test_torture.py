@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from torture import main
-from torture.place import PostgresPlace, SqlitePlace
+from torture.place import Place, PostgresPlace, SqlitePlace
 from torture.plan import AFFORDABLE, CLIENTS, DATABASE, POINTS, Client, Habit, Plan, Role, plan_of
 from torture.trial import CAP_NANO, run_plan
 
@@ -17,6 +17,7 @@ ON_POSTGRES = [
     for number, point in enumerate((*POINTS, DATABASE))
     if point.role in (Role.WRITER, Role.SWEEPER, Role.DATABASE)
 ]
+TRIES = 3
 PATIENT = tuple(Client(f"client-{number}", Habit.WAITS, number % 2 == 0, 0) for number in range(CLIENTS))
 
 
@@ -25,19 +26,25 @@ def early(plan: Plan) -> Plan:
     return replace(plan, deaths=tuple(replace(death, passing=min(death.passing, 4)) for death in plan.deaths))
 
 
+def torture_until_all_died(seed: int, place: Callable[[], Place]) -> None:
+    """No run may have a fault. Where other work holds a machine up, a fleet may end before a death was due: so it runs anew."""
+    for _ in range(TRIES):
+        made = place()
+        found = run_plan(early(plan_of(seed, made.points)), made)
+        assert found.faults == ()
+        if found.died == found.plan.deaths:
+            return
+    raise AssertionError(f"in {TRIES} runs not all of {found.plan.deaths} came about")
+
+
 @pytest.mark.parametrize("seed", DOZEN, ids=lambda seed: POINTS[seed].name)
 def test_whoever_dies_everyone_pays_for_what_they_saw(seed: int):
-    found = run_plan(early(plan_of(seed, POINTS)), SqlitePlace())
-    assert found.faults == ()
-    assert found.died == found.plan.deaths
+    torture_until_all_died(seed, SqlitePlace)
 
 
 @pytest.mark.parametrize("seed", ON_POSTGRES, ids=lambda seed: (*POINTS, DATABASE)[seed].name)
 def test_the_same_on_postgresql(seed: int, postgres: Callable[[], str]):
-    place = PostgresPlace(postgres())
-    found = run_plan(early(plan_of(seed, place.points)), place)
-    assert found.faults == ()
-    assert found.died == found.plan.deaths
+    torture_until_all_died(seed, lambda: PostgresPlace(postgres()))
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
