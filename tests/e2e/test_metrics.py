@@ -34,7 +34,7 @@ def ray_exporters(cluster: Cluster) -> list[str]:
     """Ray's agent on each node, by its own command line."""
     found = []
     for pid in cluster.processes("dashboard/agent.py"):
-        options = dict(word.split("=", 1) for word in command_line(pid).split("\0") if "=" in word)
+        options = dict(word.split("=", 1) for word in command_line(pid).replace("\0", " ").split() if "=" in word)
         found.append(f"http://{options['--node-ip-address']}:{options['--metrics-export-port']}/metrics")
     return found
 
