@@ -1,11 +1,11 @@
 """Clients that ask all the time and never retry, and what they saw."""
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 
 import openai
@@ -23,11 +23,24 @@ class Seen:
     right: int = 0
     wrong: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    took_s: list[float] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def asked(self) -> int:
         return self.right + len(self.wrong) + len(self.errors)
+
+    def ask(self, question: "Question", answer_of: Callable[[Example], str]) -> None:
+        try:
+            answer = answer_of(question.example)
+        except openai.APIError as error:
+            with self._lock:
+                self.errors.append(f"{type(error).__name__} {error.code}: {error.message}")
+            return
+        with self._lock:
+            if answer == question.answer:
+                self.right += 1
+            else:
+                self.wrong.append(answer)
 
 
 @dataclass(frozen=True)
@@ -46,29 +59,14 @@ def questions(url: str, key: str, model: str, asked: list[Example]) -> list[Ques
 @contextmanager
 def asking_all_the_time(url: str, key: str, model: str, asked: list[Question], clients: int = 3) -> Iterator[Seen]:
     """Every other client streams. At the end each finishes what it has asked."""
-    seen, done, lock = Seen(), threading.Event(), threading.Lock()
-
-    def ask(client: openai.OpenAI, question: Question, streams: bool) -> None:
-        began = time.monotonic()
-        try:
-            answer = (_streamed if streams else _whole)(client, model, question.example)
-        except openai.APIError as error:
-            with lock:
-                seen.errors.append(f"{type(error).__name__} {error.code}: {error.message}")
-            return
-        with lock:
-            seen.took_s.append(time.monotonic() - began)
-            if answer == question.answer:
-                seen.right += 1
-            else:
-                seen.wrong.append(answer)
+    seen, done = Seen(), threading.Event()
 
     def work(own: list[Question], streams: bool) -> None:
         with openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=300) as client:
             for question in cycle(own):
                 if done.is_set():
                     return
-                ask(client, question, streams)
+                seen.ask(question, partial(_streamed if streams else _whole, client, model))
 
     shares = [asked[one::clients] for one in range(clients)]
     threads = [threading.Thread(target=work, args=(share, bool(one % 2))) for one, share in enumerate(shares)]
@@ -95,28 +93,13 @@ def _streamed(client: openai.OpenAI, model: str, example: Example) -> str:
 @contextmanager
 def offering(url: str, key: str, model: str, asked: list[Question], rate_per_s: float) -> Iterator[Seen]:
     """So many requests a second, whatever becomes of them; each waits for a cold start. At the end all are awaited."""
-    seen, done, lock = Seen(), threading.Event(), threading.Lock()
-
-    def ask(client: openai.OpenAI, question: Question) -> None:
-        began = time.monotonic()
-        try:
-            answer = _whole(client, model, question.example, PATIENT)
-        except openai.APIError as error:
-            with lock:
-                seen.errors.append(f"{type(error).__name__} {error.code}: {error.message}")
-            return
-        with lock:
-            seen.took_s.append(time.monotonic() - began)
-            if answer == question.answer:
-                seen.right += 1
-            else:
-                seen.wrong.append(answer)
+    seen, done = Seen(), threading.Event()
 
     def offer(client: openai.OpenAI, pool: ThreadPoolExecutor) -> None:
         for question in cycle(asked):
             if done.wait(1 / rate_per_s):
                 return
-            pool.submit(ask, client, question)
+            pool.submit(seen.ask, question, partial(_whole, client, model, headers=PATIENT))
 
     with (
         openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=600) as client,

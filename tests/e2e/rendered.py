@@ -68,6 +68,11 @@ class Fleet:
             raise answer
         return answer
 
+    def verified(self) -> str:
+        """What `vlmfleet ledger verify` says."""
+        command = [sys.executable, "-m", "cli", "ledger", "verify", str(self.folders.home / "ledger.db")]
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False).stdout
+
     def deploy(self) -> Placement:
         return self.do("deploy", str(self.folders.overlay))
 
