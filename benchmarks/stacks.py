@@ -76,7 +76,7 @@ def bench_card() -> ModelCard:
 def bare(card: ModelCard) -> Iterator[Stack]:
     """The engine's own server, with the very command line that our replica uses."""
     with _scratch() as folder:
-        place = Place(HOST, free_port(HOST), secrets.token_urlsafe(32), _weights(card))
+        place = Place.anew(HOST, _weights(card))
         launch = vllm(card, _engine(card), place)
         url = f"http://{HOST}:{place.port}"
         with _running(list(launch.command), _inherited() | launch.environment, folder) as process:

@@ -1,11 +1,13 @@
 """How an engine server is started, as a value; one small module an engine makes it from a card."""
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from catalog.card import ModelCard
 from deployments.engines.environment import EngineEnvironment
+from deployments.port import free_port
 
 # By name; True is a flag alone, False is none.
 Flags: TypeAlias = dict[str, str | int | float | bool]
@@ -23,6 +25,11 @@ class Place:
     port: int
     token: str
     weights: Path | str
+
+    @classmethod
+    def anew(cls, host: str, weights: Path | str) -> "Place":
+        """A free port, and a secret that no command line takes for an option: it never begins with a dash."""
+        return cls(host, free_port(host), secrets.token_hex(32), weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The Serve deployment that owns an engine: it places, leases and supervises. No request's bytes pass through it."""
 
 import asyncio
-import secrets
 import time
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from deployments.engines.witness import Occupant, Witness
 from deployments.ledger.client import LedgerClient
 from deployments.ledger.locate import Ledger, writer_address
 from deployments.metric import Instruments
-from deployments.port import free_port
 from deployments.scaling.starting import Stopwatch
 
 HOLDER_CHECK_EVERY_S = 30.0
@@ -43,7 +41,7 @@ class Engine:
         host = ray.util.get_node_ip_address()
         weights = await asyncio.to_thread(locate, card.source, checkout, cache)
         stopwatch.weights_are_here()
-        place = Place(host, free_port(host), secrets.token_urlsafe(32), weights)
+        place = Place.anew(host, weights)
         environment = find_environment(engines, card.engine.name, card.engine.version)
         self._metadata = {
             "url": f"http://{host}:{place.port}",

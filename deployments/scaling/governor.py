@@ -12,10 +12,11 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
-from ray.util.metrics import Gauge
 
 from autoscaling.config import Config
 from autoscaling.pool import Pool
+from deployments.metric import Instruments
+from deployments.scaling import metrics
 from deployments.scaling.control import Control
 from deployments.scaling.history import MINUTE_S, History
 from deployments.scaling.locate import GOVERNOR, NAMESPACE
@@ -34,8 +35,7 @@ class Governor:
         now_s = time.time()
         self._control = Control(members, gpus, config, now_s, self._history.seasons(now_s))
         self._minute = now_s // MINUTE_S
-        self._wanted = Gauge("vlmfleet_replicas_wanted", "Replicas that a model asks for.", tag_keys=("model",))
-        self._granted = Gauge("vlmfleet_replicas_granted", "Replicas that a model may have.", tag_keys=("model",))
+        self._instruments = Instruments(metrics.TABLE)
 
     def report(self, report: Report) -> dict[str, News]:
         """Of a gateway, once a second."""
@@ -69,8 +69,7 @@ class Governor:
         if not self._control.tick(now_s):
             return
         for row in self._control.rows.latest():
-            self._wanted.set(row.answer.want, tags={"model": row.model})
-            self._granted.set(row.answer.replicas, tags={"model": row.model})
+            metrics.tell(row, self._instruments)
         if now_s // MINUTE_S > self._minute:
             self._minute = now_s // MINUTE_S
             self._history.write(now_s, self._control.rates())

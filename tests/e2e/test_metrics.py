@@ -1,6 +1,8 @@
 """Dashboards and alert rules against a running cluster: every series that they ask for is there, with the labels they use."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import openai
@@ -27,15 +29,26 @@ ONLY_WHEN_IT_HAPPENS = {
 # An engine's start leaves no failure, and errors and outcomes are those of the requests below.
 ANY_VALUE = frozenset({"category", "outcome"})
 
+# What a process or the ledger tells last.
+LATEST = {
+    "ray_vlmfleet_errors_total",
+    "ray_vlmfleet_tpot_seconds_bucket",
+    "ray_vlmfleet_engine_prefix_hits_total",
+    "vlmfleet_replicas",
+    "vlmfleet_witness_mismatch_ratio",
+}
+LARGE = (448, 448)
+
 Live = dict[str, list[dict[str, str]]]
 
 
 def ray_exporters(cluster: Cluster) -> list[str]:
-    """Ray's agent on each node, by its own command line."""
+    """Ray's agent on each node, at the port that it chose and wrote down."""
     found = []
     for pid in cluster.processes("dashboard/agent.py"):
         options = dict(word.split("=", 1) for word in command_line(pid).replace("\0", " ").split() if "=" in word)
-        found.append(f"http://{options['--node-ip-address']}:{options['--metrics-export-port']}/metrics")
+        port = Path(options["--session-dir"], f"metrics_export_port_{options['--node-id']}").read_text()
+        found.append(f"http://{options['--node-ip-address']}:{port}/metrics")
     return found
 
 
@@ -54,10 +67,12 @@ def scraped(cluster: Cluster) -> Live:
 
 @pytest.fixture(scope="module")
 def live(cluster: Cluster, held_out) -> Live:
-    """After an answer, a stream and an error, as soon as their counts are told."""
+    """After an answer, a stream of the same, and an error, as soon as their counts are told."""
+    # Long enough that the engine keeps a part of the prompt.
+    large = replace(held_out[0], image=held_out[0].image.resize(LARGE))
     with openai.OpenAI(base_url=f"{cluster.url}/v1", api_key=cluster.key, max_retries=0) as client:
-        client.chat.completions.create(**about(held_out[0]))
-        list(client.chat.completions.create(**about(held_out[0]), stream=True))
+        client.chat.completions.create(**about(large))
+        list(client.chat.completions.create(**about(large), stream=True))
         with pytest.raises(openai.NotFoundError):
             client.chat.completions.create(**about(held_out[0], model="no-such-model"))
     told: Live = {}
@@ -65,7 +80,7 @@ def live(cluster: Cluster, held_out) -> Live:
     def complete() -> bool:
         told.clear()
         told.update(scraped(cluster))
-        return {"ray_vlmfleet_errors_total", "ray_vlmfleet_tpot_seconds_bucket", "vlmfleet_replicas"} <= told.keys()
+        return told.keys() >= LATEST
 
     wait_until(complete)
     return told
@@ -84,7 +99,6 @@ def test_what_a_query_asks_for_is_told(query: Query, live: Live):
     """By name and labels, as Prometheus would match them."""
     not_here = KUBERNETES.keys() | ONLY_WHEN_IT_HAPPENS | recorded().keys()
     asked = [selector for selector in selectors(query.expression) if selector.name not in not_here]
-    # The gateway's own engine starts once, and well; a failed start has no series.
     missing = [selector for selector in asked if not is_told(selector, live)]
     assert [f"{each.name}{dict(each.matchers)}" for each in missing] == []
 

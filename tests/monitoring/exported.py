@@ -3,6 +3,7 @@
 from deployments.engines import metrics as engine
 from deployments.gateway import metrics, metrics_fleet, metrics_levels
 from deployments.metric import Metric
+from deployments.scaling import metrics as scaling
 
 # What Ray's exporter and the scrape itself put on every series.
 RAY_LABELS = frozenset(
@@ -13,7 +14,9 @@ SCRAPE_LABELS = frozenset({"job", "instance", "namespace", "pod", "container", "
 
 def exported() -> dict[str, Metric]:
     """By exported name."""
-    by_ray = {each.exported_name: each for each in (*metrics.TABLE, *metrics_levels.TABLE, *engine.TABLE)}
+    by_ray = {
+        each.exported_name: each for each in (*metrics.TABLE, *metrics_levels.TABLE, *engine.TABLE, *scaling.TABLE)
+    }
     return by_ray | {each.name: each for each in metrics_fleet.TABLE}
 
 
