@@ -6,12 +6,12 @@ Every engine server has a `/metrics` behind its token, in words of its own; Ray'
 import asyncio
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from deployments.engines.server import EngineServer
 from deployments.metric import Instruments, Metric
 
 READ_EVERY_S = 10.0
@@ -50,6 +50,16 @@ COUNTERS = {
 }
 
 
+class Server(Protocol):
+    """What is to be known of an engine server."""
+
+    url: str
+
+    @property
+    def ready(self) -> bool:
+        """It answers."""
+
+
 class EngineMetrics:
     """Of one replica. `watch` its engine server, then tell it when something `changed`."""
 
@@ -73,12 +83,18 @@ class EngineMetrics:
         self._instruments.set(READY, int(ready), self._model)
         self._instruments.flush()
 
-    async def keep_reading(self, server: EngineServer, token: str) -> None:
+    async def keep_reading(self, server: Server, token: str) -> None:
         """Until cancelled. What cannot be read now is read the next time."""
         while True:
             await asyncio.sleep(READ_EVERY_S)
-            if server.ready:
-                self.read(await _exposition(server.url, token))
+            await self.look(server, token)
+
+    async def look(self, server: Server, token: str) -> None:
+        """Tell all that there is to tell."""
+        # Said again although it did not change: Ray forgets a gauge that was not set for two of its intervals.
+        self._instruments.set(READY, int(server.ready), self._model)
+        if server.ready:
+            self.read(await _exposition(server.url, token))
 
     def read(self, exposition: str) -> None:
         """Record what the engine says of itself."""

@@ -1,5 +1,7 @@
 """What a replica tells of its engine, from what real engines say of themselves."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from deployments.engines.metrics import COUNTERS, GAUGES, TABLE, EngineMetrics
@@ -67,6 +69,20 @@ def test_a_new_server_counts_from_zero(metrics: EngineMetrics, recorded: Recorde
     metrics.changed("e2", ready=True)
     metrics.read(VLLM % 30)
     assert recorded.counts["vlmfleet_engine_prefix_queries", "m"] == 130
+
+
+@dataclass
+class Starting:
+    url: str = "http://127.0.0.1:1"
+    ready: bool = False
+
+
+async def test_readiness_is_said_again_at_every_look(metrics: EngineMetrics, recorded: Recorded):
+    """Ray forgets a gauge that is set only when it changes."""
+    metrics.changed("e1", ready=False)
+    recorded.gauges.clear()
+    await metrics.look(Starting(), "token")
+    assert recorded.gauges == {"vlmfleet_engine_ready": 0}
 
 
 def test_what_is_no_exposition_is_left_out(metrics: EngineMetrics, recorded: Recorded):
