@@ -11,6 +11,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from catalog.catalog import CARDS
@@ -50,6 +51,7 @@ class Fleet:
 
     url: str
     folders: Folders
+    store: str  # a SQLite file or a PostgreSQL URL
     operator: Connection
 
     @property
@@ -68,9 +70,16 @@ class Fleet:
             raise answer
         return answer
 
+    def open_holds(self) -> int:
+        """By the fleet's own metrics."""
+        admin = {"authorization": f"Bearer {self.cluster.admin_key}"}
+        lines = httpx.get(f"{self.cluster.url}/metrics", headers=admin, timeout=30).text.splitlines()
+        (count,) = (line.split()[1] for line in lines if line.startswith("vlmfleet_holds_open "))
+        return int(float(count))
+
     def verified(self) -> str:
         """What `vlmfleet ledger verify` says."""
-        command = [sys.executable, "-m", "cli", "ledger", "verify", str(self.folders.home / "ledger.db")]
+        command = [sys.executable, "-m", "cli", "ledger", "verify", self.store]
         return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False).stdout
 
     def deploy(self) -> Placement:
@@ -88,8 +97,8 @@ def card(name: str, kind: str, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def running(folders: Folders) -> Iterator[Fleet]:
-    """A raylet for each group, Redis for the control service, Serve with no application."""
+def running(folders: Folders, postgres_url: str = "") -> Iterator[Fleet]:
+    """A raylet for each group, Redis for the control service, Serve with no application. The ledger is a file by default."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as folder, redis(folder) as address:
         socket = f"{folder}/operator"
@@ -97,13 +106,16 @@ def running(folders: Folders) -> Iterator[Fleet]:
         with subprocess.Popen(
             guarded(command, GRACE_S),
             cwd=CHECKOUT,
-            env=os.environ | environment(folders, folder) | {"RAY_REDIS_ADDRESS": address},
+            env=os.environ
+            | environment(folders, folder)
+            | {"RAY_REDIS_ADDRESS": address, "VLMFLEET_STORE": postgres_url},
             stdin=subprocess.PIPE,
             start_new_session=True,
         ) as cluster:
             wait_until(lambda: Path(socket).exists() or cluster.poll() is not None, START_S)
             with Client(socket, "AF_UNIX") as operator:
-                yield Fleet(f"http://127.0.0.1:{port}/v1", folders, operator)
+                store = postgres_url or str(folders.home / "ledger.db")
+                yield Fleet(f"http://127.0.0.1:{port}/v1", folders, store, operator)
             cluster.terminate()
 
 

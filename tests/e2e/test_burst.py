@@ -41,6 +41,7 @@ CARDS = {
 }
 # A fleet that learns in days is watched for minutes.
 PATIENCE_S = 600.0
+SIGNAL_AGE_S = 2.0
 HASTE = {"late_start_s": 5, "watch_s": 10}
 
 
@@ -89,7 +90,7 @@ def test_a_burst_takes_a_gpu_from_who_does_not_need_it_and_faults_lose_nothing(f
     assert (steady.wrong, steady.errors) == ([], [])
     assert burst.wrong == []
     assert all("Nothing was charged" in error for error in burst.errors), burst.errors
-    wait_until(lambda: fleet.cluster.open_holds() == 0)
+    wait_until(lambda: fleet.open_holds() == 0)
     wait_until(lambda: replicas(fleet) == {BURST: 0, STEADY: 1}, PATIENCE_S)
 
 
@@ -101,6 +102,12 @@ def test_what_is_granted_never_exceeds_the_gpus(fleet: Fleet, asked: list[Questi
     for (at, model, count), (next_at, *_) in pairwise([*changes, (2**60, "", 0)]):
         now[model] = count
         assert next_at == at or sum(now.values()) <= GPUS
+
+
+def test_signals_are_young(fleet: Fleet, asked: list[Question]):
+    """By the rows, which say how old the oldest signal was: those that a dead governor missed left none."""
+    ages = sorted(row["facts"]["signal_age_s"] for model in CARDS for row in rows(fleet, model))
+    assert ages[len(ages) * 99 // 100] <= SIGNAL_AGE_S
 
 
 def test_every_decision_is_explained(fleet: Fleet, asked: list[Question]):

@@ -1,7 +1,7 @@
 """The rendered manifests on one machine, under load: engines land on their groups, and what operators do costs no request."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import openai
@@ -47,11 +47,12 @@ EXTRA = {ADDED: card(ADDED, "L4")}
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[], str]) -> Iterator[Fleet]:
+    """With PostgreSQL, as in production."""
     folders = Folders(*(tmp_path_factory.mktemp(name) for name in ("overlay", "cards", "home")))
     (folders.overlay / "fleet.yaml").write_text(FLEET)
     folders.render(MODELS)
-    with running(folders) as started:
+    with running(folders, postgres()) as started:
         yield started
 
 
@@ -140,7 +141,7 @@ def test_a_killed_node_takes_at_most_what_it_worked_on(fleet, asked):
     assert seen.wrong == []
     assert len(seen.errors) <= 3
     assert all("Nothing was charged" in error for error in seen.errors), seen.errors
-    wait_until(lambda: fleet.cluster.open_holds() == 0)
+    wait_until(lambda: fleet.open_holds() == 0)
 
 
 def test_the_ledger_verifies_afterwards(fleet, asked):
