@@ -23,10 +23,16 @@ STARTS_SHOWN = 10
 
 
 class Control:
-    """`gpus` None: no pool, every model gets what it wants. `seasons` are those of days before, by model."""
+    """`gpus` None: no pool, every model gets what it wants. `seasons` are those of days before, by model; `rows` go on."""
 
     def __init__(
-        self, members: Sequence[Member], gpus: Pool | None, config: Config, now_s: float, seasons: Mapping[str, Season]
+        self,
+        members: Sequence[Member],
+        gpus: Pool | None,
+        config: Config,
+        now_s: float,
+        seasons: Mapping[str, Season],
+        rows: Rows | None = None,
     ) -> None:
         self._pool = gpus
         self._config = config
@@ -34,7 +40,7 @@ class Control:
         self._inbox = Inbox(now_s)
         self._since_s = self._ticked_s = now_s
         self._models = {member.model: Model(member, seasons.get(member.model, Season.none())) for member in members}
-        self.rows = Rows()
+        self.rows = rows or Rows()
 
     def report(self, report: Report, now_s: float) -> dict[str, News]:
         """A gateway has reported. Returns what it should know."""

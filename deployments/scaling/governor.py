@@ -1,10 +1,11 @@
 """The governor: one small actor that hears gateways, engine replicas and Serve's controller, and decides for all models.
 
-It may die at any time. Signals refill it within seconds; only the season is on disk. While it is away, each model keeps
+It may die at any time. Signals refill it within seconds; only the season and the rows are on disk. While it is away, each model keeps
 the replicas that it has (`policy.py`).
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,17 @@ from deployments.metric import Instruments
 from deployments.scaling import metrics
 from deployments.scaling.control import Control
 from deployments.scaling.history import MINUTE_S, History
+from deployments.scaling.journal import Journal
 from deployments.scaling.locate import GOVERNOR, NAMESPACE
 from deployments.scaling.model import Member
 from deployments.scaling.replicas import Serving, Stages
 from deployments.scaling.report import News, Report
+from deployments.scaling.rows import Rows
+
+logger = logging.getLogger("ray.serve.deployments.scaling.governor")
 
 CHECK_S = 10.0
+ROWS_FILE = "scaling-rows.jsonl"
 
 
 class Governor:
@@ -32,8 +38,10 @@ class Governor:
 
     def __init__(self, members: Sequence[Member], gpus: Pool | None, config: Config, history: Path) -> None:
         self._history = History(history)
+        self._journal = Journal(history.with_name(ROWS_FILE))
         now_s = time.time()
-        self._control = Control(members, gpus, config, now_s, self._history.seasons(now_s))
+        rows = Rows(self._journal.read())
+        self._control = Control(members, gpus, config, now_s, self._history.seasons(now_s), rows)
         self._minute = now_s // MINUTE_S
         self._instruments = Instruments(metrics.TABLE)
 
@@ -70,9 +78,18 @@ class Governor:
             return
         for row in self._control.rows.latest():
             metrics.tell(row, self._instruments)
-        if now_s // MINUTE_S > self._minute:
-            self._minute = now_s // MINUTE_S
-            self._history.write(now_s, self._control.rates())
+        self._keep(now_s)
+
+    def _keep(self, now_s: float) -> None:
+        """On disk. A full one costs what would be remembered, and no decision."""
+        minute_is_over, self._minute = now_s // MINUTE_S > self._minute, now_s // MINUTE_S
+        try:
+            self._journal.write(self._control.rows.take_new())
+            if minute_is_over:
+                self._history.write(now_s, self._control.rates())
+        except OSError as error:
+            if minute_is_over:
+                logger.warning("rows and rates of the last minute are not kept: %s", type(error).__name__)
 
 
 class Keeper:

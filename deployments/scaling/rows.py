@@ -1,6 +1,7 @@
 """The rows that explain decisions: one for each change, and one a minute; the oldest make room. Pure."""
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 
 from autoscaling.row import Row
@@ -10,10 +11,13 @@ EVERY_S = 60.0
 
 
 class Rows:
-    def __init__(self, kept: int = ROWS_KEPT) -> None:
-        self._rows: deque[Row] = deque(maxlen=kept)
-        self._kept: dict[str, Row] = {}  # the last one of each model among `_rows`
+    """`before` are those of a governor before this one: past, and nobody's latest."""
+
+    def __init__(self, before: Iterable[Row] = (), kept: int = ROWS_KEPT) -> None:
+        self._rows: deque[Row] = deque(before, maxlen=kept)
+        self._kept = {row.model: row for row in self._rows}  # the last one of each model
         self._latest: dict[str, Row] = {}
+        self._new: list[Row] = []
 
     def add(self, row: Row) -> bool:
         """Whether it is kept; it is the model's latest in any case."""
@@ -23,7 +27,13 @@ class Rows:
             return False
         self._kept[row.model] = row
         self._rows.append(row)
+        self._new.append(row)
         return True
+
+    def take_new(self) -> list[Row]:
+        """Those that were kept since it was last asked."""
+        new, self._new = self._new, []
+        return new
 
     def latest(self) -> list[Row]:
         """One of each model, by name."""

@@ -72,6 +72,11 @@ def rows(fleet: Fleet, model: str) -> list[dict]:
     return vlm(fleet.cluster, "scaling", "explain", model, "--limit", "1000")["data"]
 
 
+def times(fleet: Fleet, model: str) -> list[int]:
+    """Of the decisions that are explained, the newest first."""
+    return [row["at"] for row in rows(fleet, model)]
+
+
 def test_a_burst_takes_a_gpu_from_who_does_not_need_it_and_faults_lose_nothing(fleet: Fleet, asked: list[Question]):
     """The other model's load ends, three nodes start replicas for the burst, one of them dies, and so does the governor."""
     with offering(fleet.url, fleet.key, STEADY, asked, RATE) as steady:
@@ -80,6 +85,7 @@ def test_a_burst_takes_a_gpu_from_who_does_not_need_it_and_faults_lose_nothing(f
 
     with offering(fleet.url, fleet.key, BURST, asked, RATE) as burst:
         wait_until(lambda: replicas(fleet)[BURST] >= 1, PATIENCE_S)
+        explained = times(fleet, STEADY)[1:]  # the latest is not kept if it is like the one before
         fleet.do("kill_governor")
         fleet.do("kill", POOL)
         fleet.do("add", POOL)
@@ -92,6 +98,7 @@ def test_a_burst_takes_a_gpu_from_who_does_not_need_it_and_faults_lose_nothing(f
     assert all("Nothing was charged" in error for error in burst.errors), burst.errors
     wait_until(lambda: fleet.open_holds() == 0)
     wait_until(lambda: replicas(fleet) == {BURST: 0, STEADY: 1}, PATIENCE_S)
+    assert set(explained) <= set(times(fleet, STEADY))
 
 
 def test_what_is_granted_never_exceeds_the_gpus(fleet: Fleet, asked: list[Question]):

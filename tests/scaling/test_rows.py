@@ -44,3 +44,19 @@ def test_the_oldest_make_room():
     for at_s in (0.0, 60.0, 120.0):
         rows.add(row(at_s))
     assert [one.at_s for one in rows.of("demo", None, limit=10)] == [120.0, 60.0]
+
+
+def test_rows_of_a_governor_before_are_past_and_nobodys_latest():
+    """What it knew is not what is."""
+    rows = Rows([row(0.0), row(60.0)])
+    assert [one.at_s for one in rows.of("demo", None, limit=10)] == [60.0, 0.0]
+    assert rows.latest() == []
+    assert rows.take_new() == []
+
+
+def test_new_rows_are_handed_out_once():
+    rows = Rows()
+    for at_s in (0.0, 1.0, 60.0):
+        rows.add(row(at_s))
+    assert [one.at_s for one in rows.take_new()] == [0.0, 60.0]
+    assert rows.take_new() == []
