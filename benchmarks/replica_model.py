@@ -25,6 +25,8 @@ from benchmarks.batching_load import EVENT, Ask, body
 from benchmarks.stacks import Stack, bare, bench_card
 
 FITTED, LEFT_OUT = (0.2, 0.5, 0.9), (0.35, 0.65, 0.8)
+RESULTS = Path(__file__).parent / "results"
+COLUMNS = ("t_s", "vision_tokens", "text_tokens", "output_tokens", "first_s", "finish_s")
 PATCH_PX = 28  # of a vision token
 WIDTHS_PX = (56, 224, 448, 672)
 OUTPUT_TOKENS = (8, 96)
@@ -130,6 +132,30 @@ def points(stack: Stack, loads: Sequence[float], seconds: float) -> tuple[float,
     return capacity, found
 
 
+def keep(busy: float, capacity: float, found: Sequence[LoadPoint]) -> None:
+    """In `benchmarks/results/`: another model can be fitted to the same requests."""
+    file = RESULTS / f"replica-model-{time.strftime('%Y%m%d-%H%M%S')}.npz"
+    columns = {
+        f"{index}/{name}": column
+        for index, point in enumerate(found)
+        for name, column in (*asdict(point.sent).items(), ("first_s", point.first_s), ("finish_s", point.finish_s))
+        if name in COLUMNS
+    }
+    np.savez(file, busy=busy, capacity=capacity, **columns)
+    print(f"kept in {file}", flush=True)
+
+
+def kept(file: Path) -> tuple[float, float, list[LoadPoint]]:
+    """What `keep` wrote."""
+    columns = np.load(file)
+    count = len({name.partition("/")[0] for name in columns.files if "/" in name})
+    found = []
+    for index in range(count):
+        t_s, vision, text, output, first_s, finish_s = (columns[f"{index}/{name}"] for name in COLUMNS)
+        found.append(LoadPoint(Trace.of("", t_s, vision, text, output), first_s, finish_s))
+    return float(columns["busy"]), float(columns["capacity"]), found
+
+
 def rows(model: ReplicaModel, loads: Sequence[float], found: Sequence[LoadPoint]) -> list[dict[str, Any]]:
     return [
         {
@@ -149,12 +175,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load")
     parser.add_argument("--to", type=Path, default=PUBLISHED.with_name("bench-qwen2-vl-cpu.json"))
+    parser.add_argument("--points", type=Path, help="fit to what an earlier run kept in benchmarks/results/")
     asked = parser.parse_args()
     card = bench_card()
     loads = sorted((*FITTED, *LEFT_OUT))
-    busy = os.getloadavg()[0]
-    with bare(card) as stack:
-        capacity, found = points(stack, loads, asked.seconds)
+    if asked.points:
+        busy, capacity, found = kept(asked.points)
+    else:
+        busy = os.getloadavg()[0]
+        with bare(card) as stack:
+            capacity, found = points(stack, loads, asked.seconds)
+        keep(busy, capacity, found)
     guess = replace(GUESS, sequences=card.engine.sequences_max)
     model = fit(guess, [point for load, point in zip(loads, found, strict=True) if load in FITTED])
     table = rows(model, loads, found)

@@ -13,16 +13,16 @@ from catalog import load_catalog
 from deployments.engines.environment import BUILDS, environment_name
 from tests.k8s.cluster import Cluster
 from tests.k8s.manifests import CHECKOUT, OVERLAYS, golden
+from tests.k8s.plain_root import DOCKERFILE, Root, stages, steps_of
 
 DOCKER = CHECKOUT / "docker"
-# A line that goes on is one instruction; comments may stand between its lines.
-INSTRUCTIONS = re.sub(r"\\\n|^#.*\n", "", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE).splitlines()
+STAGES = stages(DOCKERFILE.read_text())
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 
 
-def arguments(instruction: str) -> list[list[str]]:
-    """Of each such instruction, in order."""
-    return [line.split()[1:] for line in INSTRUCTIONS if line.startswith(instruction + " ")]
+def told(instruction: str) -> list[str]:
+    """What stands behind each such instruction, in order."""
+    return [step.words for _, steps in STAGES.values() for step in steps if step.name == instruction]
 
 
 def pins(file: Path) -> dict[str, str]:
@@ -41,26 +41,26 @@ def test_it_passes_the_linter():
 
 def test_the_base_is_pinned_to_a_patch_version_of_python():
     """Ray refuses a node with another one."""
-    outside = [image for image, *_ in arguments("FROM") if image != "base"]
+    outside = [image for image, _ in STAGES.values() if image not in STAGES]
     assert len(outside) == 1
     assert re.fullmatch(r"docker\.io/library/python:3\.11\.\d+-slim-bookworm", outside[0])
 
 
 def test_every_image_ends_as_a_user_without_rights():
     """By number, or Kubernetes cannot tell that it is not root."""
-    ends = {}
-    stage = ""
-    for line in INSTRUCTIONS:
-        if found := re.match(r"FROM \S+ AS (\w+)", line):
-            stage = found[1]
-        if found := re.match(r"USER (\d+)", line):
-            ends[stage] = found[1]
-    assert ends == {"gateway": "1000", "engine": "1000"}
+    ends = {stage: [step.words for step in steps_of(stage, STAGES) if step.name == "USER"][-1:] for stage in STAGES}
+    assert ends == {"base": [], "gateway": ["1000"], "engine": ["1000"]}
+
+
+def test_every_instruction_can_be_carried_out_in_a_plain_root():
+    """`tests/k8s/plain_root.py` does, where there is no container engine."""
+    steps = [step for _, steps in STAGES.values() for step in steps]
+    assert {step.name for step in steps} <= {name.removeprefix("_").upper() for name in vars(Root)} | {"SHELL"}
 
 
 def test_what_is_copied_is_there_and_has_every_package():
     """A package that is missing would be noticed in the cluster only."""
-    copied = {source for *sources, _ in arguments("COPY") for source in sources}
+    copied = {source for words in told("COPY") for source in words.split()[:-1]}
     assert all((CHECKOUT / source).exists() for source in copied)
     packages = {package.partition(".")[0] for package in PROJECT["tool"]["setuptools"]["packages"]}
     assert packages <= copied
