@@ -5,7 +5,8 @@ it; then every RUN, COPY, ENV and ARG of a target's stages is carried out there,
 the image is for, as its own user. Needs root, Debian and `debootstrap`; what pip and apt are set up with goes along.
 
     python -m tests.k8s.plain_root /tmp/root gateway
-    python -m tests.k8s.plain_root /tmp/root engine ENGINE=vllm BUILD=cpu
+    cp -a /tmp/root /tmp/vllm
+    python -m tests.k8s.plain_root /tmp/vllm engine ENGINE=vllm BUILD=cpu --done base
 """
 
 import argparse
@@ -119,12 +120,12 @@ def stages(text: str) -> dict[str, tuple[str, list[Step]]]:
     return found
 
 
-def steps_of(target: str, found: dict[str, tuple[str, list[Step]]]) -> Iterator[Step]:
-    """From the outermost stage on. Pure."""
+def steps_of(target: str, found: dict[str, tuple[str, list[Step]]], done: str = "") -> Iterator[Step]:
+    """From the outermost stage on; of the stage `done`, which the root has, settings alone. Pure."""
     image, steps = found[target]
     if image in found:
-        yield from steps_of(image, found)
-    yield from steps
+        yield from steps_of(image, found, done)
+    yield from (step for step in steps if target != done or step.name in ("ENV", "ARG", "WORKDIR"))
 
 
 def plain(folder: Path) -> None:
@@ -149,13 +150,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", choices=CHECKS)
     parser.add_argument("arguments", nargs="*", metavar="NAME=VALUE")
+    parser.add_argument("--done", default="", help="a stage that the folder has already, as a copy of another root's")
     parser.add_argument("--bind", action="append", default=[], help="a directory of this machine that pip needs")
     asked = parser.parse_args()
     if not asked.folder.exists():
         plain(asked.folder)
     arguments = dict(pair.split("=", 1) for pair in asked.arguments)
     root = Root(asked.folder, arguments, [*BOUND, *(path.strip("/") for path in asked.bind)])
-    for step in steps_of(asked.target, stages(DOCKERFILE.read_text())):
+    for step in steps_of(asked.target, stages(DOCKERFILE.read_text()), asked.done):
         root.do(step)
     root.run(CHECKS[asked.target])
     print(f"{asked.target}: every step passed", flush=True)
