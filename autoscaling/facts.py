@@ -8,6 +8,7 @@ from autoscaling.arrival import blend
 from autoscaling.config import Config
 from autoscaling.forecast import Forecast
 
+NEVER_S = 1e9  # idle for longer than anything has run: nothing has arrived yet
 EPSILON = 1e-9  # of a replica: rounding is no reason for one more
 
 

@@ -11,7 +11,7 @@ from autoscaling.arrival import Arrivals, blend
 from autoscaling.budget import Budget, Seen
 from autoscaling.config import Config
 from autoscaling.correction import Correction
-from autoscaling.facts import Answer, Facts, answer
+from autoscaling.facts import NEVER_S, Answer, Facts, answer
 from autoscaling.forecast import Held
 from autoscaling.observation import Decision, Observation, Reasons
 from autoscaling.pending import overdue
@@ -19,7 +19,6 @@ from autoscaling.replay import Moment, Replay, margins
 from autoscaling.season import Season
 
 FIRST_S = 60.0  # of arrivals, before a forecast means anything
-NEVER_S = 1e9
 BENEFITS_S = 60.0  # between two benefit curves
 TERMS = tuple(term.name for of in (Facts, Answer) for term in fields(of))
 FACTS_OF = attrgetter(*(fact.name for fact in fields(Facts)))
@@ -141,16 +140,16 @@ class WorkPolicy:
         budget = state.budget.then(seen, config)
         held, benefits = state.held, state.benefits
         if arrivals.full:
-            replay, seconds = replay.arrive(seconds, config.slack_s), ()
             held = held.then(self._levels(facts), arrivals.open_s, config.forecasts)
             if arrivals.age_s >= FIRST_S:
+                replay = replay.arrive(seconds, config.slack_s)
                 moment = Moment(
                     held.levels, facts.deviation, arrivals.open_s, observation.start_s, budget.share(config)
                 )
                 replay = replay.close(moment, config)
                 if arrivals.age_s // BENEFITS_S != (arrivals.age_s - arrivals.open_s) // BENEFITS_S:
                     benefits = self._benefits(replay, held, result.want)
-            arrivals = arrivals.close()
+            arrivals, seconds = arrivals.close(), ()
         return State(
             now_s=observation.now_s,
             busy_s=observation.now_s if _busy(observation) else state.busy_s,

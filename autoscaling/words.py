@@ -1,7 +1,7 @@
 """A decision in one sentence, for people."""
 
 from autoscaling.config import Config
-from autoscaling.facts import Answer, Facts
+from autoscaling.facts import NEVER_S, Answer, Facts
 
 
 def sentence(facts: Facts, answer: Answer, config: Config) -> str:
@@ -10,6 +10,8 @@ def sentence(facts: Facts, answer: Answer, config: Config) -> str:
 
 
 def _arrival(facts: Facts, answer: Answer) -> str:
+    if facts.idle_s >= NEVER_S:
+        return "nothing has arrived yet"
     if not answer.arrival:
         return f"nothing arrived for {facts.idle_s:.0f} s"
     of = f"the highest level in {facts.hold_s / 60:.0f} min" if facts.hold_s else "the present level"

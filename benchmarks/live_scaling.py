@@ -1,7 +1,7 @@
 """Our autoscaling and Ray Serve's default in the same live scenario: `python -m benchmarks.live_scaling work serve`.
 
 Two models share four GPUs; bursts come to one, then to the other. Ray with five nodes, real engines on the CPU; GPUs are
-counted by Ray, and `benchmarks.shares` makes them real: each engine server has 35 % of a core for itself. Load is open
+counted by Ray, and `benchmarks.shares` makes them real: each engine server has 30 % of a core for itself. Load is open
 and seeded, so both policies see the same requests at the same seconds. Needs `redis-server` and `make engine-transformers`.
 """
 
@@ -62,9 +62,9 @@ class Phase:
 
 SCENARIO = (
     Phase("calm", 60, (0.3, 0.3)),
-    Phase("burst for the first", 240, (2.2, 0.3)),
-    Phase("burst for the second", 240, (0.3, 2.2)),
-    Phase("calm again", 300, (0.3, 0.3)),
+    Phase("burst for the first", 200, (2.2, 0.3)),
+    Phase("burst for the second", 200, (0.3, 2.2)),
+    Phase("calm again", 140, (0.3, 0.3)),
 )
 
 

@@ -16,7 +16,7 @@ from deployments.guard import descendants
 SERVER = b"transformers_server.py"
 SLICES = 20
 SLICE_S = 0.005
-RUNNING_SLICES = 7  # of 20: 35 %
+RUNNING_SLICES = 6  # of 20: 30 %
 LOOK_EVERY_S = 0.5
 
 

@@ -64,6 +64,27 @@ def test_constant_load_has_one_count_and_keeps_it(calm: Fluid) -> None:
     assert counts.pop() <= 7
 
 
+@pytest.mark.parametrize("quiet_s", [0, 45, 300])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_load_that_begins_needs_one_replica(quiet_s: int, seed: int) -> None:
+    """Three tenths of a replica, of whole requests: what came before there was a forecast is no evidence against it."""
+    random, request_s, state, wants = Random(seed), 0.4, None, []
+    for second in range(quiet_s + 300):
+        requests = sum(random.random() < 0.3 / request_s / 10 for _ in range(10)) if second >= quiet_s else 0
+        seen = Fluid(POLICY, running=1).observation(
+            now_s=1e6 + second, arrived_work_s=requests * request_s, arrived_requests=requests
+        )
+        decided = POLICY.decide(seen, state)
+        state = decided.state
+        wants.append(decided.want)
+    assert max(wants) == 1
+
+
+def test_a_model_that_nobody_has_asked_says_so() -> None:
+    fluid = Fluid(POLICY, running=0)
+    assert POLICY.decide(fluid.observation(arrived_work_s=0.0), None).reasons.words.startswith("nothing has arrived yet")
+
+
 def test_the_promise_is_kept_through_a_day_that_triples_by_noon() -> None:
     fluid = after([4 - 2 * math.cos(step / 4 / HOUR * math.pi) for step in range(8 * HOUR)], running=3)
 
