@@ -22,6 +22,18 @@ def curve(replicas: Floats, served: Floats, want: int) -> tuple[float, ...]:
     return tuple(gains.round(6).tolist())
 
 
+def with_present(gains: tuple[float, ...], replicas: float, requests: float) -> tuple[float, ...]:
+    """Work for so many `replicas`, `requests` an hour, is here now: each that serves it gains its share of them at least.
+
+    The curve is of what is usual; a burst that nobody has seen before would else be worth nothing.
+    """
+    needed = math.ceil(replicas)
+    if not needed:
+        return gains
+    usual = gains[:needed] + (0.0,) * (needed - len(gains))
+    return tuple(max(gain, requests / needed) for gain in usual) + gains[needed:]
+
+
 def _hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """The upper concave hull, from left to right."""
     hull: list[tuple[float, float]] = []

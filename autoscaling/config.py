@@ -43,7 +43,7 @@ class Config:
 
     # The choice.
     memory_s: float = 86_400.0  # a day: half of it gave the same results, two days as well
-    guess_s: float = 2700.0  # history that outweighs the guess: with two thirds of it, starts of 300 s were late at first
+    guess_s: float = 2700.0  # history that outweighs the guess: two thirds of it, and starts of 300 s were late
     guess_spread: float = 0.03  # the guess's tail for work that never varies: 14% more replicas are late with 1%
     guess_unrest: float = 0.3  # and how much wider it is for each unit of deviation over mean
     wear_s: float = 30.0  # a start costs this on top of its rent: at equal cost, fewer starts

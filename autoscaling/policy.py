@@ -75,8 +75,13 @@ class WorkPolicy:
             replicas=result.replicas,
             state=self._learn(observation, state, seen, arrivals, facts, result),
             reasons=Reasons(_terms(facts, result), words.sentence(facts, result, self.config)),
-            benefits=state.benefits,
+            benefits=self._worth_now(state, facts, result),
         )
+
+    def _worth_now(self, state: State, facts: Facts, result: Answer) -> tuple[float, ...]:
+        """What arrives and waits at this moment counts as it is; what may come on top of it, as it was before."""
+        present = min(facts.rate_1m + result.backlog, float(result.want))
+        return benefit.with_present(state.benefits, present, 3600 * present / state.replay.request_s)
 
     def _seen(self, observation: Observation, state: State) -> Seen:
         """Arrivals that nobody reported are taken to go on as before."""

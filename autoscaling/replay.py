@@ -68,6 +68,11 @@ class Replay:
         first = config.first_forecast * shape[1] + int(np.argmax(margins(config) >= config.first_margin))
         return cls(none[:, :0], one, one * MANY, none, none, none, choice=first)
 
+    @property
+    def request_s(self) -> float:
+        """Work of a request, on average; a second until there was one."""
+        return self.work_s / self.requests if self.requests else 1.0
+
     def chosen(self, config: Config) -> tuple[int, float]:
         """Which forecast, and its margin."""
         forecast, margin = divmod(self.choice, margins(config).size)

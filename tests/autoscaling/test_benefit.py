@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaling.benefit import curve
+from autoscaling.benefit import curve, with_present
 
 
 def test_each_replica_gains_what_is_served_more_with_it() -> None:
@@ -32,3 +32,21 @@ def test_no_replica_gains_more_than_the_one_before_it(points: list[tuple[float, 
 
 def test_the_curve_goes_beyond_what_is_wanted() -> None:
     assert len(curve(np.array([1.0]), np.array([1.0]), want=100)) == 126
+
+
+def test_what_is_here_now_counts_as_it_is() -> None:
+    """Work for three replicas, six thousand requests an hour: whatever is usual."""
+    assert with_present((), 2.2, 6000.0) == (2000.0,) * 3
+    assert with_present((9000.0, 500.0, 400.0, 300.0), 2.2, 6000.0) == (9000.0, 2000.0, 2000.0, 300.0)
+    assert with_present((500.0, 400.0), 0.0, 0.0) == (500.0, 400.0)
+
+
+@given(
+    st.lists(st.floats(0, 1e4), max_size=8).map(lambda gains: tuple(sorted(gains, reverse=True))),
+    st.floats(0, 10),
+    st.floats(0, 1e5),
+)
+def test_the_present_leaves_the_order(gains: tuple[float, ...], replicas: float, requests: float) -> None:
+    now = with_present(gains, replicas, requests)
+    assert all(first >= second for first, second in pairwise(now))
+    assert all(after >= before for after, before in zip(now, gains, strict=False))

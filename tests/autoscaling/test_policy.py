@@ -82,7 +82,9 @@ def test_a_small_load_that_begins_needs_one_replica(quiet_s: int, seed: int) -> 
 
 def test_a_model_that_nobody_has_asked_says_so() -> None:
     fluid = Fluid(POLICY, running=0)
-    assert POLICY.decide(fluid.observation(arrived_work_s=0.0), None).reasons.words.startswith("nothing has arrived yet")
+    assert POLICY.decide(fluid.observation(arrived_work_s=0.0), None).reasons.words.startswith(
+        "nothing has arrived yet"
+    )
 
 
 def test_the_promise_is_kept_through_a_day_that_triples_by_noon() -> None:

@@ -171,3 +171,16 @@ def test_the_season_of_earlier_days_is_where_a_new_governor_begins():
     control.see("demo", Serving((), 1, 0, 8), 1.0)
     control.tick(1.0)
     assert control._models["demo"].state.season.rates.tolist() == season.rates.tolist()
+
+
+def test_what_waits_goes_before_what_may_come_again():
+    """One model's burst is over, but remembered; another's is here, and gets a GPU within seconds."""
+    fleet = Fleet(("after", "burst"), Pool({"A100": 4}), replicas_min=1)
+    fleet.seconds(60, {"after": 0.3, "burst": 0.3})
+    fleet.seconds(200, {"after": 2.2, "burst": 0.3})
+    assert fleet.have == {"after": 3, "burst": 1}
+
+    for _ in range(10):
+        fleet.control.exist(set())  # what was given back has ended
+        fleet.second({"after": 0.3, "burst": 2.2}, {"burst": Levels(backlog_work_s=8.0, oldest_wait_s=4.0)})
+    assert fleet.have == {"after": 2, "burst": 2}
