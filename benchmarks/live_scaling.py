@@ -1,6 +1,6 @@
 """Our autoscaling and Ray Serve's default in the same live scenario: `python -m benchmarks.live_scaling work serve`.
 
-Two models share four GPUs; bursts come to one, then to the other. Ray with five nodes, real engines on the CPU; GPUs are
+Two models share four GPUs; bursts come to one, then to the other. Ray with six nodes, real engines on the CPU; GPUs are
 counted by Ray, and `benchmarks.shares` makes them real: each engine server has 30 % of a core for itself. Load is open
 and seeded, so both policies see the same requests at the same seconds. Needs `redis-server` and `make engine-transformers`.
 """
