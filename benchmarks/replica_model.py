@@ -33,6 +33,7 @@ OUTPUT_TOKENS = (8, 96)
 WARM_UP = 24
 FLOOD = 120  # requests at once, for the capacity
 REQUEST_S_MAX = 300.0
+KEEP_S = 2.0  # a connection: the engine's server closes it after five, in the midst of a next request
 # Where the fit begins: a tiny model on a CPU. The limits are the card's and vLLM's own on a CPU.
 GUESS = ReplicaModel(
     step_s=5e-3, sequence_s=0.3e-3, token_s=10e-6, vision_token_s=30e-6, request_s=10e-3,
@@ -85,7 +86,7 @@ async def measured(stack: Stack, asked: Sequence[Question]) -> LoadPoint:
     """Each question at its time, whatever became of the others. Raises aiohttp.ClientError if one is not answered."""
     bodies = [question.body() for question in asked]  # not while the clock runs
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_S),
         timeout=aiohttp.ClientTimeout(total=REQUEST_S_MAX),
         headers={"Authorization": f"Bearer {stack.key}", "Content-Type": "application/json"},
         raise_for_status=True,
