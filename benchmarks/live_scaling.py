@@ -25,7 +25,7 @@ from benchmarks.shares import Shares
 from catalog.card import Slo
 from demo.generate import HELD_OUT_SEED, Example, examples
 from tests.e2e.cluster import about
-from tests.e2e.rendered import Fleet, Folders, card, running
+from tests.e2e.rendered import Fleet, Folders, card, one_pool, running
 
 RESULTS = Path(__file__).parent / "results" / "live_scaling.jsonl"
 WORK, SERVE = "work", "serve"
@@ -39,16 +39,7 @@ SEED = 7
 SAMPLE_S = 1.0
 # Closed loop, to learn what one replica can do.
 CAPACITY_CLIENTS, CAPACITY_S = 8, 45.0
-FLEET = f"""
-models: every
-images:
-  transformers: {{image: registry.example.com/transformers, version: 5.19.0}}
-accelerators:
-  L4: {{cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: {GPUS}}}
-gateway: {{replicas: 1, replicas_per_node_max: 1}}
-ledger_writers: 1
-deadline_s: 120
-"""
+FLEET = one_pool(GPUS, deadline_s=120)
 
 
 @dataclass(frozen=True, slots=True)

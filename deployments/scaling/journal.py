@@ -1,6 +1,5 @@
 """The rows that explain decisions, on disk: they outlive the governor, as far as its disk does."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class Journal:
         """The newest `full` rows, the oldest first."""
         before, now = (list(_rows(file)) for file in (self._before, self._file))
         self._lines = len(now)
-        return list(deque([*before, *now], maxlen=self._full))
+        return [*before, *now][-self._full :]
 
     def write(self, rows: Iterable[Row]) -> None:
         lines = [row.to_json() + "\n" for row in rows]

@@ -96,6 +96,20 @@ def card(name: str, kind: str, **changes: Any) -> dict[str, Any]:
     return made | changes
 
 
+def one_pool(gpus: int, deadline_s: int) -> str:
+    """`fleet.yaml` of a pool with so many L4, which all models share."""
+    return f"""
+models: every
+images:
+  transformers: {{image: registry.example.com/transformers, version: 5.19.0}}
+accelerators:
+  L4: {{cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: {gpus}}}
+gateway: {{replicas: 1, replicas_per_node_max: 1}}
+ledger_writers: 1
+deadline_s: {deadline_s}
+"""
+
+
 @contextmanager
 def running(folders: Folders, postgres_url: str = "") -> Iterator[Fleet]:
     """A raylet for each group, Redis for the control service, Serve with no application. The ledger is a file by default."""

@@ -9,7 +9,7 @@ import pytest
 from demo.generate import HELD_OUT_SEED, examples
 from tests.e2e.cluster import wait_until
 from tests.e2e.load import Question, offering, questions
-from tests.e2e.rendered import Fleet, Folders, card, running
+from tests.e2e.rendered import Fleet, Folders, card, one_pool, running
 from tests.e2e.test_operating import vlm
 
 pytestmark = [
@@ -21,16 +21,7 @@ pytestmark = [
 
 GPUS = 4
 POOL = "transformers-l4"
-FLEET = f"""
-models: every
-images:
-  transformers: {{image: registry.example.com/transformers, version: 5.19.0}}
-accelerators:
-  L4: {{cpus: 1, memory_gib: 4, scratch_gib: 10, accelerators_max: {GPUS}}}
-gateway: {{replicas: 1, replicas_per_node_max: 1}}
-ledger_writers: 1
-deadline_s: 300
-"""
+FLEET = one_pool(GPUS, deadline_s=300)
 # A second of a replica for each request: three a second need four replicas, which no model gets.
 WORK = {"request_s": 1.0, "vision_token_s": 0.0, "text_token_s": 0.0, "output_token_s": 0.0}
 BURST, STEADY = "demo-burst", "demo-steady"
