@@ -39,7 +39,11 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         flags["revision"] = str(card.source.revision)
     if card.accelerators.count > 1:
         flags["tensor-parallel-size"] = card.accelerators.count
-    variables = card.engine.environment | {
+    # Of a card with one accelerator the worker runs inside the engine core. On a CPU it would be a process of its own, and
+    # the two would wait for each other by spinning. On a GPU it is so by itself.
+    one_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if card.accelerators.count <= 1 else {}
+    variables = one_process | card.engine.environment
+    variables |= {
         "VLLM_API_KEY": place.token,
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",

@@ -88,6 +88,15 @@ def test_several_gpus_share_one_model(kind: str, count: int, parallel: str | Non
     assert flags(launch).get("tensor-parallel-size") == parallel
 
 
+@pytest.mark.parametrize(("kind", "count", "value"), [("cpu", 0, "0"), ("H200", 1, "0"), ("H200", 4, None)])
+def test_one_accelerator_has_one_process_unless_its_card_says_otherwise(kind: str, count: int, value: str | None):
+    """Engine core and worker would spin waiting for each other, and take the CPU from all others."""
+    name, accelerators = "VLLM_ENABLE_V1_MULTIPROCESSING", {"kind": kind, "count": count, "usd_per_hour": "1"}
+    assert vllm(card(accelerators=accelerators), GPU, PLACE).environment.get(name) == value
+    engine = DEMO.engine.model_dump() | {"environment": {name: "1"}}
+    assert vllm(card(accelerators=accelerators, engine=engine), GPU, PLACE).environment[name] == "1"
+
+
 def test_only_the_cpu_build_is_told_its_cache_size():
     """On a GPU vLLM takes what is free."""
     assert int(LAUNCH.environment["VLLM_CPU_KVCACHE_SPACE"]) > 0
