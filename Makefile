@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := .venvs
 
-.PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down test test-models unit lint format \
+.PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down programs test test-all test-models unit lint format \
   type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture \
   mutations clean
 
 help:           ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+	@grep -E '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 install: .venv/made  ## the base environment (no torch)
 
@@ -55,8 +55,14 @@ type: install
 unit: install   ## tests without an engine
 	$(BIN)/pytest --ignore=tests/e2e -m 'not engine'
 
-test: install engine-vllm engine-lmdeploy check  ## everything, the real engine included; says how long it took
+programs:       ## Debian's packages that some tests want: Redis and Prometheus' promtool. As root
+	@{ command -v redis-server && command -v promtool; } >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server prometheus; }
+
+test: install engine-vllm engine-lmdeploy engine-transformers check  ## all that CI runs, real engines and whole fleets included; says how long it took
 	$(BIN)/pytest --durations=5
+
+test-all: test test-models  ## the same, then every card's architecture on its engine
 
 test-models: install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers  ## every card's architecture, tiny, on its engine; keeps the table
 	VLMFLEET_WRITE_MODELS=1 $(BIN)/pytest tests/models -m models
@@ -81,7 +87,7 @@ bench-usage: install  ## usage pages over a ledger of five million entries
 bench-batching: install engine-vllm  ## fairness, affinity and overload, with the batch former and without
 	$(BIN)/python -m benchmarks.batching
 
-TRACES ?= ../shared/data/traces
+TRACES ?= traces
 
 bench-autoscaling: install  ## policies on real traces: GPU-hours beside the best schedule
 	$(BIN)/python -m benchmarks.autoscaling $(TRACES)
@@ -97,7 +103,7 @@ bench-gpu: install engine-vllm engine-lmdeploy  ## random weights at real size o
 RATE ?= 3
 SECONDS ?= 60
 SLO ?= ttft=2000,tpot=100
-TRACE ?= ../shared/data/traces/servegen-mm-image
+TRACE ?= traces/servegen-mm-image.tar.xz
 
 loadtest: install  ## a minute of a real trace against `make up`, and whether the SLO was kept
 	@VLMFLEET_KEY=$${VLMFLEET_KEY:-$$(cat .vlmfleet/key)} $(BIN)/locust -f loadtests/locustfile.py --headless --only-summary \

@@ -31,7 +31,10 @@ from deployments.scaling.ray_default import ServeDefault
 
 KEPT = Path(__file__).with_name("results") / "autoscaling.jsonl"
 # With the scale that makes a fleet of 14 to 20 GPUs of it.
-TRACES = {"mm-image": ("servegen-mm-image", 4.0), "azure-lmm": ("azure_lmm_2024_digitised_8min_days1to3.csv", 8.0)}
+TRACES = {
+    "mm-image": ("servegen-mm-image.tar.xz", 4.0),
+    "azure-lmm": ("azure_lmm_2024_digitised_8min_days1to3.csv", 8.0),
+}
 HEADER = """\
 | trace | start, s | seed | policy | GPU-hours | x best | x bound | met | worst hour | p99 TTFT, s | starts/h |
 |---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|"""

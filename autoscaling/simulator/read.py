@@ -1,5 +1,9 @@
 """A trace, from any file that is known here."""
 
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,8 @@ from autoscaling.simulator.jsonl import BadTrace, read_jsonl
 from autoscaling.simulator.mooncake import conversations
 from autoscaling.simulator.thinning import scaled
 from autoscaling.simulator.trace import Trace
+
+ARCHIVE = ".tar.xz"
 
 
 def read(path: Path | str, seed: int = 0, scale: float = 1.0) -> Trace:
@@ -38,6 +44,9 @@ def _drawn(path: Path, rng: np.random.Generator, scale: float) -> Trace | None:
     """What is published as rates and distributions: as many requests are drawn as are asked for."""
     if path.is_dir():
         return servegen.mm_image(path, rng, scale)
+    if path.name.endswith(ARCHIVE):
+        with _unpacked(path) as folder:
+            return servegen.mm_image(folder, rng, scale)
     if "total_rate" in path.name:
         return servegen.total_rate(path, rng, scale)
     if "digitised_8min" in path.name:
@@ -45,6 +54,21 @@ def _drawn(path: Path, rng: np.random.Generator, scale: float) -> Trace | None:
     if "per_minute" in path.name:
         return azure.per_minute(path, rng, scale)
     return None
+
+
+@contextmanager
+def _unpacked(archive: Path) -> Iterator[Path]:
+    """The folder of that name inside an archive, for as long as it is read. Raises BadTrace."""
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            with tarfile.open(archive) as files:
+                files.extractall(place, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise BadTrace(f"{archive.name} cannot be unpacked: {error}") from error
+        folder = Path(place, archive.name.removesuffix(ARCHIVE))
+        if not folder.is_dir():
+            raise BadTrace(f"{archive.name} has no folder {folder.name}")
+        yield folder
 
 
 def _recorded(path: Path) -> dict[str, Trace]:
@@ -55,5 +79,7 @@ def _recorded(path: Path) -> dict[str, Trace]:
     elif ".jsonl" in path.suffixes:
         return read_jsonl(path)
     else:
-        raise BadTrace(f"{path.name}: a trace is a .jsonl, Azure's .csv (each may be .gz), or ServeGen's folder")
+        raise BadTrace(
+            f"{path.name}: a trace is a .jsonl, Azure's .csv (each may be .gz), or ServeGen's folder (or that as .tar.xz)"
+        )
     return {trace.name: trace}

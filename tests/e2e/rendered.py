@@ -14,11 +14,13 @@ from typing import Any
 import httpx
 import yaml
 
-from catalog.catalog import CARDS
+from catalog.catalog import CARDS, load_card
 from deployments.guard import guarded
 from deployments.kubernetes.overlay import render, write
 from tests.e2e.cluster import CHECKOUT, Cluster, free_port, wait_until
 from tests.e2e.raylets import Placement
+from tests.missing import needs_program
+from tests.models.running import environment_of
 
 GRACE_S = 30.0
 START_S = 600.0
@@ -112,7 +114,13 @@ deadline_s: {deadline_s}
 
 @contextmanager
 def running(folders: Folders, postgres_url: str = "") -> Iterator[Fleet]:
-    """A raylet for each group, Redis for the control service, Serve with no application. The ledger is a file by default."""
+    """A raylet for each group, Redis for the control service, Serve with no application. The ledger is a file by default.
+
+    Skips the test where Redis or an engine's environment is not installed.
+    """
+    needs_program("redis-server", "redis-server")
+    for file in folders.cards.glob("*.yaml"):
+        environment_of(load_card(file))
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as folder, redis(folder) as address:
         socket = f"{folder}/operator"

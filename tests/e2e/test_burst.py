@@ -1,6 +1,5 @@
 """Two models share four GPUs: a burst for one takes one from the other, and gives all of them back; faults lose no request."""
 
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,12 +11,7 @@ from tests.e2e.load import Question, offering, questions
 from tests.e2e.rendered import Fleet, Folders, card, one_pool, running
 from tests.e2e.test_operating import vlm
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(
-        "VLMFLEET_LIVE" not in os.environ, reason="several raylets and engines, some minutes; set VLMFLEET_LIVE=1"
-    ),
-]
+pytestmark = pytest.mark.engine
 
 GPUS = 4
 POOL = "transformers-l4"

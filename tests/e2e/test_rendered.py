@@ -1,6 +1,5 @@
 """The rendered manifests on one machine, under load: engines land on their groups, and what operators do costs no request."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,12 +12,7 @@ from tests.e2e.load import Question, Seen, asking_all_the_time, questions
 from tests.e2e.raylets import Placement
 from tests.e2e.rendered import Fleet, Folders, card, running
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(
-        "VLMFLEET_LIVE" not in os.environ, reason="several raylets and engines, some minutes; set VLMFLEET_LIVE=1"
-    ),
-]
+pytestmark = pytest.mark.engine
 
 # Two pools of GPUs that are only counted; the engines' own builds are those for the CPU.
 FLEET = """

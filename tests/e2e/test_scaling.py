@@ -1,6 +1,5 @@
 """A model that runs nowhere is started by the first request that waits for it, and given back when nobody asks."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +13,7 @@ from deployments.guard import descendants
 from tests.e2e.cluster import CHECKOUT, MODEL, Cluster, about, alive, command_line, free_port, vlmfleet, wait_until
 from tests.e2e.test_operating import vlm
 
-pytestmark = pytest.mark.skipif(
-    "VLMFLEET_LIVE" not in os.environ, reason="a fleet of its own and some minutes; set VLMFLEET_LIVE=1"
-)
+pytestmark = pytest.mark.engine
 
 # A cold engine on a busy machine.
 START_S = 300

@@ -1,6 +1,7 @@
 """Validation against CustomResourceDefinitions as the API server does it: structure, unknown fields, scope and CEL rules."""
 
 import json
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,17 +38,24 @@ class Definition:
         return sum(_holds(rule["rule"], value) is not None for _, rule, value in _rules(self.schema, manifest, ()))
 
 
-def load(folder: Path) -> dict[Kind, Definition]:
-    """Every CustomResourceDefinition (JSON) of a folder."""
+def load(archive: Path) -> dict[Kind, Definition]:
+    """Every CustomResourceDefinition (JSON) of an archive."""
     found = {}
-    for file in sorted(folder.glob("*.json")):
-        spec = json.loads(file.read_text())["spec"]
+    for spec in _specs(archive):
         for version in spec["versions"]:
             schema = _closed(version["schema"]["openAPIV3Schema"])
             schema["properties"] |= {"metadata": {}, "apiVersion": {}, "kind": {}}
             kind = f"{spec['group']}/{version['name']}", spec["names"]["kind"]
             found[kind] = Definition(schema, spec["scope"] == "Namespaced")
     return found
+
+
+def _specs(archive: Path) -> Iterator[dict[str, Any]]:
+    with tarfile.open(archive) as files:
+        for member in files:
+            file = files.extractfile(member)
+            assert file is not None
+            yield json.loads(file.read())["spec"]
 
 
 def _closed(schema: Schema, *, strict: bool = True) -> Schema:

@@ -1,6 +1,5 @@
 """Every alert, in Prometheus' own test bench: series that raise it, and series that are close and do not."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.missing import needs_program
 
 COMPONENT = Path(__file__).parents[2] / "k8s" / "components" / "monitoring"
 RULES: dict[str, Any] = yaml.safe_load((COMPONENT / "prometheusrule.yaml").read_text())["spec"]
@@ -145,8 +146,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def there_is_promtool() -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed (Debian: the package prometheus), so no alert can be tried")
+    needs_program("promtool", "prometheus")
 
 
 def written(file: Path, groups: list[dict[str, Any]]) -> Path:

@@ -12,16 +12,14 @@ from autoscaling.simulator.jsonl import BadTrace
 from autoscaling.simulator.read import read
 from autoscaling.simulator.trace import Trace
 
-GIVEN = Path(__file__).parents[4] / "shared" / "data" / "traces"
-given = pytest.mark.skipif(not GIVEN.exists(), reason="the public traces are not beside this repository")
+GIVEN = Path(__file__).parents[3] / "traces"
 
 
 @pytest.fixture(scope="module")
 def mm_image() -> Trace:
-    return read(GIVEN / "servegen-mm-image")
+    return read(GIVEN / "servegen-mm-image.tar.xz")
 
 
-@given
 def test_servegens_requests_are_as_many_and_as_large_as_published(mm_image: Trace):
     assert len(mm_image) == pytest.approx(818_610, rel=0.001)
     assert mm_image.vision_tokens.mean() == pytest.approx(870, rel=0.01)
@@ -30,7 +28,6 @@ def test_servegens_requests_are_as_many_and_as_large_as_published(mm_image: Trac
     assert mm_image.images / len(mm_image) == pytest.approx(1.59, rel=0.01)
 
 
-@given
 def test_the_mix_of_servegens_requests_moves_within_the_day(mm_image: Trace):
     """Mean vision tokens of a window: from 699 to 1,436."""
     window = (mm_image.t_s // 600).astype(int)
@@ -38,7 +35,6 @@ def test_the_mix_of_servegens_requests_moves_within_the_day(mm_image: Trace):
     assert (means.min(), means.max()) == (pytest.approx(699, rel=0.05), pytest.approx(1_436, rel=0.05))
 
 
-@given
 def test_a_drawn_trace_depends_on_its_seed_only():
     file = GIVEN / "azure_lmm_2024_first24h_per_minute.csv"
     np.testing.assert_array_equal(read(file, seed=3).vision_tokens, read(file, seed=3).vision_tokens)
@@ -46,7 +42,6 @@ def test_a_drawn_trace_depends_on_its_seed_only():
     assert read(file, seed=3).vision_tokens.sum() != read(file, seed=4).vision_tokens.sum()
 
 
-@given
 def test_azures_minutes_lie_within_what_was_drawn_of_them():
     """The busiest window is; and day 1 has as many requests as were published, within a twentieth."""
     file = GIVEN / "azure_lmm_2024_digitised_8min_days1to3.csv"
@@ -57,7 +52,6 @@ def test_azures_minutes_lie_within_what_was_drawn_of_them():
     assert highest - 1 <= images.max() <= highest + 1
 
 
-@given
 def test_gaps_in_a_record_are_bridged():
     trace = read(GIVEN / "servegen_m-mid_total_rate.csv", scale=1e-4)
     per_hour = np.bincount((trace.t_s // 3600).astype(int))
@@ -115,3 +109,11 @@ def test_more_requests_than_can_be_held_are_refused_with_a_scale_that_would_do(t
     with pytest.raises(BadTrace, match=r"2,419 million requests at --scale 1, .* --scale 0\.0082 would do"):
         read(path)
     assert 0 < len(read(path, scale=1e-5)) < 100_000
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no archive")])
+def test_an_archive_that_is_none_is_refused_by_name(tmp_path: Path, content: bytes):
+    path = tmp_path / "servegen-mm-image.tar.xz"
+    path.write_bytes(content)
+    with pytest.raises(BadTrace, match=r"servegen-mm-image\.tar\.xz"):
+        read(path)
