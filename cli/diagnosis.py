@@ -32,6 +32,7 @@ class Fleet:
 
     answers: bool
     ready: bool = False
+    key_refused: str = ""  # why, in the gateway's words
     skew_s: float | None = None
     models: tuple[str, ...] = ()
     replicas_ready: dict[str, int] = field(default_factory=dict)
@@ -59,20 +60,19 @@ class Ledger:
     sampled_ahead_s: float = 0.0
 
 
-def diagnosed(fleet: Fleet, ray: Ray | None, ledger: Ledger | None, haproxy: str | None) -> list[Finding]:
-    """Every check once. What could not be seen is `unknown`, which is no fault. `haproxy`: RAY_SERVE_ENABLE_HA_PROXY."""
-    return [
-        *_gateway(fleet),
-        *_models(fleet),
-        *_money(fleet),
-        *(_ray(ray) if ray else [Finding("ray", "unknown", "not looked at", "name its dashboard with --dashboard")]),
-        *(
-            _ledger(ledger, fleet)
-            if ledger
-            else [Finding("ledger", "unknown", "not looked at", "name the store with --ledger or VLMFLEET_STORE")]
-        ),
-        _haproxy(haproxy),
-    ]
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """What was asked and did not tell. `detail` says what happened, `advice` what to do."""
+
+    detail: str
+    advice: str
+
+
+def diagnosed(
+    fleet: Fleet, ray: Ray | Silent | None, ledger: Ledger | Silent | None, haproxy: str | None
+) -> list[Finding]:
+    """Every check once. What nobody asked for is None and `unknown`, which is no fault. `haproxy`: RAY_SERVE_ENABLE_HA_PROXY."""
+    return [*_gateway(fleet), *_models(fleet), *_money(fleet), *_ray(ray), *_ledger(ledger, fleet), _haproxy(haproxy)]
 
 
 def _gateway(fleet: Fleet) -> Iterator[Finding]:
@@ -86,6 +86,10 @@ def _gateway(fleet: Fleet) -> Iterator[Finding]:
         yield Finding(
             "ready", "fault", "no keys are loaded", "see whether the ledger's writer runs: its log, its store"
         )
+    if fleet.key_refused:
+        yield Finding(
+            "key", "fault", fleet.key_refused, "give one with the scope `manage`: --key or VLMFLEET_ADMIN_KEY"
+        )
     if fleet.skew_s is None:
         yield Finding("clock", "unknown", "the gateway does not tell its time")
     elif abs(fleet.skew_s) > CLOCK_SKEW_MAX_S:
@@ -97,7 +101,7 @@ def _gateway(fleet: Fleet) -> Iterator[Finding]:
 
 
 def _models(fleet: Fleet) -> Iterator[Finding]:
-    if fleet.answers and not fleet.models:
+    if fleet.answers and not fleet.models and not fleet.key_refused:
         yield Finding("models", "fault", "none is served to this key", "look at `models` in the Serve config")
     for model in fleet.models:
         ready, failed = fleet.replicas_ready.get(model, 0), fleet.starts_failed.get(model, 0)
@@ -120,7 +124,7 @@ def _models(fleet: Fleet) -> Iterator[Finding]:
 
 
 def _money(fleet: Fleet) -> Iterator[Finding]:
-    if not fleet.answers:
+    if not fleet.answers or fleet.key_refused:
         return
     if fleet.holds_open > HOLDS_OPEN_MANY:
         yield Finding(
@@ -141,7 +145,17 @@ def _money(fleet: Fleet) -> Iterator[Finding]:
             )
 
 
-def _ray(ray: Ray) -> Iterator[Finding]:
+def _ray(ray: Ray | Silent | None) -> Iterator[Finding]:
+    match ray:
+        case None:
+            yield Finding("ray", "unknown", "not looked at", "name its dashboard with --dashboard")
+        case Silent():
+            yield Finding("ray", "fault", ray.detail, ray.advice)
+        case Ray():
+            yield from _told_by_ray(ray)
+
+
+def _told_by_ray(ray: Ray) -> Iterator[Finding]:
     if _numbers(ray.version) < RAY_MIN:
         wanted = ".".join(map(str, RAY_MIN))
         yield Finding("ray", "fault", f"version {ray.version}", f"upgrade to {wanted}: before, draining loses requests")
@@ -159,7 +173,17 @@ def _ray(ray: Ray) -> Iterator[Finding]:
             yield Finding(f"proxy {name}", "warning", status.lower(), "if it stays so: the log of Serve's controller")
 
 
-def _ledger(ledger: Ledger, fleet: Fleet) -> Iterator[Finding]:
+def _ledger(ledger: Ledger | Silent | None, fleet: Fleet) -> Iterator[Finding]:
+    match ledger:
+        case None:
+            yield Finding("ledger", "unknown", "not looked at", "name the store with --ledger or VLMFLEET_STORE")
+        case Silent():
+            yield Finding("ledger", "fault", ledger.detail, ledger.advice)
+        case Ledger():
+            yield from _told_by_ledger(ledger, fleet)
+
+
+def _told_by_ledger(ledger: Ledger, fleet: Fleet) -> Iterator[Finding]:
     if ledger.faults:
         for fault in ledger.faults:
             yield Finding(

@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,8 @@ import httpx
 import typer
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.diagnosis import Fleet, Ledger, Ray, diagnosed
+from accounting.store import StoreError
+from cli.diagnosis import Fleet, Ledger, Ray, Silent, diagnosed
 from cli.failed import Failed
 from cli.ledger import reading
 from cli.options import Key, Url
@@ -58,24 +59,25 @@ def doctor(
 
 
 def _fleet(server: Server) -> Fleet:
-    """Raises `Failed` if the key is refused."""
     try:
         health = server.look("/healthz")
+        seen = Fleet(health.is_success, server.look("/readyz").is_success, skew_s=_skew_s(health))
     except Failed:
         return Fleet(answers=False)
-    ready = server.look("/readyz").is_success
-    if not ready:
-        return Fleet(answers=health.is_success, skew_s=_skew_s(health))
-    values = _values(server.read("/metrics"))
-    return Fleet(
-        health.is_success,
-        ready,
-        _skew_s(health),
-        tuple(model["id"] for model in server.get("/v1/models")["data"]),
-        _by_model(values, "vlmfleet_replicas", category="ready"),
-        _by_model(values, "vlmfleet_hour_starts", outcome="failed"),
-        {labels["model"]: ratio for labels, ratio in values.get("vlmfleet_witness_mismatch_ratio", [])},
-        int(sum(value for _, value in values.get("vlmfleet_holds_open", []))),
+    if not seen.ready:
+        return seen
+    try:
+        values = _values(server.read("/metrics"))
+        models = server.get("/v1/models")["data"]
+    except Failed as error:
+        return replace(seen, key_refused=str(error))
+    return replace(
+        seen,
+        models=tuple(model["id"] for model in models),
+        replicas_ready=_by_model(values, "vlmfleet_replicas", category="ready"),
+        starts_failed=_by_model(values, "vlmfleet_hour_starts", outcome="failed"),
+        mismatch_ratios={labels["model"]: ratio for labels, ratio in values.get("vlmfleet_witness_mismatch_ratio", [])},
+        holds_open=int(sum(value for _, value in values.get("vlmfleet_holds_open", []))),
     )
 
 
@@ -97,11 +99,16 @@ def _by_model(values: Values, name: str, **wanted: str) -> dict[str, int]:
     return {labels["model"]: int(value) for labels, value in values.get(name, []) if wanted.items() <= labels.items()}
 
 
-def _ray(dashboard: str | None) -> Ray | None:
-    """Raises `Failed`."""
+def _ray(dashboard: str | None) -> Ray | Silent | None:
+    """None if no dashboard is named."""
     if dashboard is None:
         return None
-    version, serve = _asked(dashboard, "/api/version"), _asked(dashboard, "/api/serve/applications/")
+    try:
+        version, serve = _asked(dashboard, "/api/version"), _asked(dashboard, "/api/serve/applications/")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return Silent(
+            "its dashboard does not answer", "forward its port 8265; set RAY_AUTH_TOKEN where there is a token"
+        )
     return Ray(
         version["ray_version"],
         importlib.metadata.version("ray"),
@@ -113,21 +120,24 @@ def _ray(dashboard: str | None) -> Ray | None:
 def _asked(dashboard: str, path: str) -> Any:
     token = os.environ.get("RAY_AUTH_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        response = httpx.get(dashboard.rstrip("/") + path, headers=headers, timeout=PATIENCE_S)
-        return response.raise_for_status().json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Failed(
-            "Ray's dashboard does not answer; forward its port 8265, and set RAY_AUTH_TOKEN where there is a token"
-        ) from error
+    response = httpx.get(dashboard.rstrip("/") + path, headers=headers, timeout=PATIENCE_S)
+    return response.raise_for_status().json()
 
 
-def _ledger(where: str | None) -> Ledger | None:
-    """None if there is none to look at. Raises `StoreError`."""
+def _ledger(where: str | None) -> Ledger | Silent | None:
+    """None if there is none to look at."""
     file = state_folder() / "ledger.db"
     if where is None and not Path(file).exists():
         return None
-    with reading(where or str(file)) as store:
+    try:
+        return _read(where or str(file))
+    except StoreError as error:
+        return Silent(f"the store cannot be read: {error}", "see whether its path or URL is right, and the store runs")
+
+
+def _read(where: str) -> Ledger:
+    """Raises `StoreError`."""
+    with reading(where) as store:
         now_ms = time.time_ns() // 1_000_000
         newest_ms = max(
             (row["at_ms"] for row in store.records("samples", now_ms - SAMPLES_MS, now_ms + FUTURE_MS)), default=0

@@ -9,7 +9,7 @@ import yaml
 from catalog import CardError
 from catalog.catalog import CARDS
 from cli.failed import Failed
-from deployments.kubernetes.changes import changes_of
+from deployments.kubernetes.changes import Manifest, changes_of, is_manifest
 from deployments.kubernetes.overlay import FleetError, overlays, render, write
 
 OVERLAYS = Path("k8s/overlays")
@@ -43,9 +43,21 @@ def show_changes(
     wanted: Annotated[Path, typer.Argument(help="What is to run.")],
 ) -> None:
     """What applying a new render does: in place, a group appended, or a new cluster beside the old one."""
-    try:
-        before, after = (list(filter(None, yaml.safe_load_all(file.read_text()))) for file in (running, wanted))
-    except (OSError, yaml.YAMLError) as error:
-        raise Failed(f"not a render: {error}") from error
-    for change in changes_of(before, after):
+    for change in changes_of(_render(running), _render(wanted)):
         print(change)
+
+
+def _render(file: Path) -> list[Manifest]:
+    """The objects of a render. Raises `Failed`."""
+    try:
+        documents = list(filter(None, yaml.safe_load_all(file.read_text())))
+    except OSError as error:
+        raise Failed(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Failed(f"{file} is no YAML; give it the output of `kubectl kustomize`") from error
+    for number, document in enumerate(documents, start=1):
+        if not is_manifest(document):
+            raise Failed(
+                f"{file}: document {number} is no Kubernetes object; give it the output of `kubectl kustomize`"
+            )
+    return documents

@@ -7,6 +7,7 @@ import typer
 from accounting.store import StoreError
 from cli import budgets, calibrate, credit, doctor, export, fleet, k8s, keys, ledger, price, reports, scaling, simulate
 from cli.failed import Failed
+from cli.table import visible
 from deployments.launch import LaunchError
 
 app = typer.Typer(
@@ -35,5 +36,5 @@ def main() -> None:
     try:
         app(prog_name="vlmfleet")
     except (Failed, LaunchError, StoreError) as error:
-        print(f"vlmfleet: {error}", file=sys.stderr)
+        print(f"vlmfleet: {visible(str(error))}", file=sys.stderr)
         sys.exit(1)

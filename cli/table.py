@@ -1,6 +1,7 @@
 """What is shown: a table for people, or the answer itself for programs."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.moment import shown
+
+# A line's end, and the joiner of emoji and of some scripts.
+KEPT = frozenset("\n\u200c\u200d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,21 @@ def show_one(columns: Iterable[Column], one: dict[str, Any], *, as_json: bool) -
 def _cell(column: Column, one: dict[str, Any]) -> Text:
     """Plain text: what others have named is no markup."""
     value = one.get(column.field)
-    return Text("" if value is None else column.form(value))
+    return Text("" if value is None else visible(column.form(value)))
+
+
+def visible(text: str) -> str:
+    """The text with every character that would steer a terminal, or turn the reading direction, written as its escape."""
+    return "".join(_escaped(character) if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    """Unicode's control, format and surrogate characters; a line may end, and emoji may be joined."""
+    return character not in KEPT and unicodedata.category(character) in {"Cc", "Cf", "Cs"}
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _words(value: list[str] | dict[str, Any]) -> str:

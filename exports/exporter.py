@@ -116,7 +116,10 @@ def _write_part(ledger: Ledger, target: Target, day: date, lines: list[Entry]) -
         put(target, key, data)
         return Item(key, rows, amount_nano, checksum(data))
 
-    csv, parquet = to_csv(focus.COLUMNS, charges), to_parquet(focus.COLUMNS, charges, {"focus": focus.VERSION})
+    csv, parquet = (
+        to_csv(focus.COLUMNS, charges, for_spreadsheets=True),
+        to_parquet(focus.COLUMNS, charges, {"focus": focus.VERSION}),
+    )
     return Part(
         lines[0].seq,
         lines[-1].seq,

@@ -17,6 +17,9 @@ TIME = pa.timestamp("ms", tz="UTC")
 # Nano-dollars have nine decimals. 38 digits is the widest decimal that every reader of Parquet has.
 DECIMAL = pa.decimal128(38, 9)
 
+# A cell that begins so is a formula to a spreadsheet, whatever wrote it: OWASP, "CSV Injection".
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 R = TypeVar("R")
 
 
@@ -29,12 +32,16 @@ class Column(Generic[R]):
     of: Callable[[R], Any]
 
 
-def to_csv(columns: Sequence[Column[R]], rows: Iterable[R]) -> bytes:
-    """UTF-8 with a header. Lines end as RFC 4180 says: so fields with either line ending are quoted, and come back whole."""
+def to_csv(columns: Sequence[Column[R]], rows: Iterable[R], *, for_spreadsheets: bool = False) -> bytes:
+    """UTF-8 with a header. Lines end as RFC 4180 says: so fields with either line ending are quoted, and come back whole.
+
+    `for_spreadsheets`: text that a spreadsheet would run as a formula gets an apostrophe before it, which shows it as text.
+    """
+    written = _inert if for_spreadsheets else _written
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([column.name for column in columns])
-    writer.writerows([_written(column.of(row)) for column in columns] for row in rows)
+    writer.writerows([written(column.of(row)) for column in columns] for row in rows)
     return text.getvalue().encode()
 
 
@@ -50,6 +57,12 @@ def to_parquet(columns: Sequence[Column[R]], rows: Sequence[R], metadata: dict[s
 def from_csv(data: bytes) -> list[list[str]]:
     """The rows of `to_csv`, its header first."""
     return list(csv.reader(io.StringIO(data.decode(), newline="")))
+
+
+def _inert(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return _written(value)
 
 
 def _written(value: object) -> object:

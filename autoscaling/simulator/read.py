@@ -2,6 +2,7 @@
 
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +35,16 @@ def read_all(path: Path | str, seed: int = 0, scale: float = 1.0) -> dict[str, T
     if not path.exists():
         raise BadTrace(f"no such trace: {path}")
     rng = np.random.default_rng(seed)
-    drawn = _drawn(path, rng, scale)
-    if drawn is not None:
-        return {drawn.name: drawn}
-    return {model: scaled(trace, rng, scale) for model, trace in _recorded(path).items()}
+    try:
+        drawn = _drawn(path, rng, scale)
+        if drawn is not None:
+            return {drawn.name: drawn}
+        return {model: scaled(trace, rng, scale) for model, trace in _recorded(path).items()}
+    except BadTrace:
+        raise
+    except (OSError, EOFError, ValueError, LookupError, TypeError, SyntaxError, zlib.error) as error:
+        # A file's name says how it is read; what is in it may be anything.
+        raise BadTrace(f"{path.name} is not what its name says: {type(error).__name__} while it was read") from error
 
 
 def _drawn(path: Path, rng: np.random.Generator, scale: float) -> Trace | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoscaling.simulator.jsonl import BadTrace
 from autoscaling.simulator.thinning import refuse_too_many
 from autoscaling.simulator.trace import Counts, Floats, Trace
 
@@ -31,8 +32,10 @@ class Window:
 
 
 def mm_image(folder: Path, rng: np.random.Generator, scale: float) -> Trace:
-    """One day of all clients, each `scale` times as busy."""
-    clients = sorted(folder.glob("chunk-*-trace.csv"), key=lambda path: int(path.name.split("-")[1]))
+    """One day of all clients, each `scale` times as busy. Raises BadTrace."""
+    clients = sorted(folder.glob("chunk-*-trace.csv"), key=_number)
+    if not clients:
+        raise BadTrace(f"{folder.name} has no chunk-N-trace.csv: it is no folder of ServeGen's")
     expected = sum(window.rate for client in clients for window in _windows(client)) * WINDOW_S * scale
     refuse_too_many(folder.name, expected, scale)
     parts = [part for client in clients for part in _client(client, rng, scale)]
@@ -56,6 +59,11 @@ def total_rate(path: Path, rng: np.random.Generator, scale: float) -> Trace:
     has_images = "mm-image" in path.name
     vision, text, output = (_around(*size, requests, rng) for size in (MM_IMAGE if has_images else TEXTS))
     return Trace.of(path.stem, t_s, vision, text, output)
+
+
+def _number(client: Path) -> tuple[int, str]:
+    number = client.name.split("-")[1]
+    return int(number) if number.isdecimal() else 0, number
 
 
 def _around(median: float, p99: float, count: int, rng: np.random.Generator) -> Counts:

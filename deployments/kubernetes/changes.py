@@ -42,6 +42,14 @@ def changes_of(before: list[Manifest], after: list[Manifest]) -> list[Change]:
     ]
 
 
+def is_manifest(document: object) -> bool:
+    """Whether this is an object of Kubernetes, as far as `changes_of` needs it: a kind and a name."""
+    match document:
+        case {"kind": str(), "metadata": {"name": str()}}:
+            return True
+    return False
+
+
 def _by_name(manifests: list[Manifest]) -> dict[str, Manifest]:
     return {f"{manifest['kind']}/{manifest['metadata']['name']}": manifest for manifest in manifests}
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import ray
@@ -151,3 +152,22 @@ def test_rays_dashboard_is_asked(vlmfleet: Vlmfleet, fleet: Running, dashboard: 
     """An application that failed is a fault."""
     status, found = asked(vlmfleet, fleet, "--dashboard", dashboard)
     assert (status, found["ray"], found["application gateway"]) == (1, "ok", "fault")
+
+
+def test_a_silent_dashboard_hides_no_other_check(vlmfleet: Vlmfleet, fleet: Running):
+    status, found = asked(vlmfleet, fleet, "--dashboard", "http://127.0.0.1:9")
+    assert (status, found["ray"]) == (1, "fault")
+    assert found["ready"] == found["holds"] == "ok"
+
+
+def test_a_store_that_cannot_be_read_hides_no_other_check(vlmfleet: Vlmfleet, fleet: Running, tmp_path: Path):
+    status, found = asked(vlmfleet, fleet, "--ledger", str(tmp_path / "nowhere" / "ledger.db"))
+    assert (status, found["ledger"]) == (1, "fault")
+    assert found["ready"] == found["holds"] == "ok"
+
+
+def test_a_refused_key_hides_no_other_check(vlmfleet: Vlmfleet, fleet: Running):
+    ran = vlmfleet("doctor", "--json", "--url", fleet.url, "--key", "vlm_x", "--ledger", str(fleet.house.file))
+    levels = {finding["check"]: finding["level"] for finding in ran.json["findings"]}
+    assert (ran.status, levels["key"]) == (1, "fault")
+    assert levels["ready"] == levels["ledger"] == "ok"

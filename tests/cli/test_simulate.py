@@ -47,3 +47,37 @@ def test_more_than_was_recorded_can_be_asked_for(vlmfleet: Vlmfleet, trace: Path
     ended = vlmfleet("simulate", str(trace), "--policy", "static", "--scale", "2", "--no-bound", "--json")
     assert ended.json["data"][0]["requests"] == 7_200
     assert ended.json["data"][0]["ratio_to_bound"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("trace.jsonl.gz", b"no gzip"),
+        ("trace.jsonl", b"\xff\xfe\x00"),
+        ("trace.csv", b"\x00\x01"),
+        ("x_total_rate.csv", b"a,b\n1,2\n"),
+        ("x_per_minute.csv", b"minute,requests\n1,many\n"),
+        ("x_digitised_8min.csv", b""),
+        ("mooncake.jsonl", b"[]\n"),
+        ("mooncake.jsonl.gz", b"\x1f\x8b\x08\x00"),
+        ("folder/chunk-0-trace.csv", b"no,numbers\n"),
+        ("folder/other.csv", b""),
+    ],
+)
+def test_a_file_that_is_no_trace_is_one_line(vlmfleet: Vlmfleet, tmp_path: Path, name: str, content: bytes):
+    """Whatever its name promises; for a folder the folder is named."""
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    named = file if file.parent == tmp_path else file.parent
+    ended = vlmfleet("simulate", str(named))
+    assert ended.status == 1
+    assert ended.err.startswith(f"vlmfleet: {named.name}")
+    assert ended.err.count("\n") == 1
+
+
+def test_an_empty_folder_is_one_line(vlmfleet: Vlmfleet, tmp_path: Path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    ended = vlmfleet("simulate", str(folder))
+    assert (ended.status, ended.err) == (1, "vlmfleet: empty has no chunk-N-trace.csv: it is no folder of ServeGen's\n")

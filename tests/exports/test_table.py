@@ -47,6 +47,15 @@ def test_text_comes_back_from_csv_as_it_was(names: list[str]):
     assert [row[0] for row in rows] == names
 
 
+@pytest.mark.parametrize(
+    "said", ["=1+1", "+1", "-1+1", "@SUM(1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://example.com")']
+)
+def test_text_is_never_a_formula_to_a_spreadsheet(said: str):
+    """It is shown as it was; numbers stay numbers."""
+    _, row = from_csv(to_csv(COLUMNS, [(said, Decimal(-1), NOON)], for_spreadsheets=True))
+    assert row[:2] == [f"'{said}", "-1"]
+
+
 def test_parquet_has_types():
     """Decimals are exact, times know their zone, what is missing is null."""
     table = pq.read_table(io.BytesIO(to_parquet(COLUMNS, ROWS, {"focus": "1.3"})))

@@ -44,3 +44,29 @@ def test_changes_are_labelled(run):
     assert status == 0
     assert "NEW CLUSTER   RayService/vlmfleet" in out
     assert "in place      HTTPRoute/vlmfleet removed" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"words", "document 1 is no Kubernetes object"),
+        (b"[1, 2]", "document 1 is no Kubernetes object"),
+        (b"{kind: A, metadata: {name: b}}\n---\n{kind: A}", "document 2 is no Kubernetes object"),
+        (b"{kind: A, metadata: words}", "document 1 is no Kubernetes object"),
+        (b"a: [", "is no YAML"),
+        (b"\xff\x00", "is no YAML"),
+    ],
+)
+def test_what_is_no_render_is_one_line(run, tmp_path: Path, content: bytes, reason: str):
+    file = tmp_path / "render.yaml"
+    file.write_bytes(content)
+    status, _, err = run("k8s", "changes", str(file), str(GOLDEN / "prod.yaml"))
+    assert status == 1
+    assert err.startswith(f"vlmfleet: {file}")
+    assert reason in err
+    assert err.count("\n") == 1
+
+
+def test_a_render_that_is_not_there_is_one_line(run, tmp_path: Path):
+    status, _, err = run("k8s", "changes", str(tmp_path / "no.yaml"), str(tmp_path))
+    assert (status, err) == (1, f"vlmfleet: {tmp_path}/no.yaml cannot be read: No such file or directory\n")
