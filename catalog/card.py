@@ -16,6 +16,10 @@ Permission = Literal["yes", "conditional", "no"]
 UsdPer1k = Annotated[Decimal, Field(ge=0, decimal_places=6)]
 UsdPerHour = Annotated[Decimal, Field(ge=0, decimal_places=9)]
 
+TOOL_PARAMETERS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
+# The engine's flag without which it does not read a model's tool calls.
+TOOL_PARSER = "tool-call-parser"
+
 
 class Source(Data):
     """Where the weights come from: exactly one of a path in the checkout, a hub id and an S3 URL."""
@@ -309,6 +313,8 @@ class ModelCard(Data):
     engine: EngineChoice
     accelerators: Accelerators
     context_tokens: Positive
+    # Rows of the embedding (`vocab_size` of its configuration): every token id is below.
+    vocabulary_tokens: Positive
     inputs: Inputs = Inputs()
     limits: Limits
     vision: Vision
@@ -333,9 +339,6 @@ class ModelCard(Data):
         "frequency_penalty",
         "logit_bias",
         "response_format",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
         "ignore_eos",
         "min_tokens",
         "top_k",
@@ -344,6 +347,15 @@ class ModelCard(Data):
         "stop_token_ids",
         "skip_special_tokens",
     )
+
+    @model_validator(mode="after")
+    def _tools_need_a_parser(self) -> Self:
+        promised = TOOL_PARAMETERS & set(self.supported_parameters)
+        if promised and TOOL_PARSER not in self.engine.options:
+            raise ValueError(
+                f"supported_parameters promises {', '.join(sorted(promised))}, but engine.options has no {TOOL_PARSER}"
+            )
+        return self
 
     @property
     def names(self) -> frozenset[str]:

@@ -69,6 +69,8 @@ def edited(tmp_path: Path) -> Edit:
         ),
         ("accelerators.usd_per_hour", "NaN", "accelerators.usd_per_hour: Input should be a finite number"),
         ("context_tokens", "many", "context_tokens: Input should be a valid integer"),
+        ("vocabulary_tokens", MISSING, "vocabulary_tokens: missing; add it"),
+        ("supported_parameters", ["tools"], "the card: supported_parameters promises tools, but"),
         ("limits.output_tokens_default", 513, "limits: output_tokens_default is above output_tokens_max"),
         ("vision.family", "qwen9", "vision: Input tag 'qwen9' found using 'family' does not match any of the expected"),
         ("vision.family", MISSING, "vision: Unable to extract tag using discriminator 'family'"),

@@ -1,8 +1,12 @@
 """The cards that are shipped."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from catalog import ModelCard, load_catalog
+from catalog.card import TOOL_PARAMETERS
 from catalog.catalog import CARDS
 
 CATALOG = load_catalog()
@@ -31,11 +35,13 @@ MODELS = {
 }
 # No commit of these repositories was at hand; their cards say so.
 UNPINNED = {"paligemma-3b-pt-896", "paligemma2-3b-mix-448", "paligemma2-28b-mix-448"}
+DEMOS = [card for card in CATALOG if card.source.path]
 HUB = [card for card in CATALOG if card.source.hub]
 # What a chat template adds at most, and the shortest question.
 TEMPLATE_TOKENS = 64
 
 each_card = pytest.mark.parametrize("card", CATALOG.cards, ids=lambda card: card.served_name)
+each_demo = pytest.mark.parametrize("card", DEMOS, ids=lambda card: card.served_name)
 each_hub_card = pytest.mark.parametrize("card", HUB, ids=lambda card: card.served_name)
 
 
@@ -89,3 +95,25 @@ def test_two_licences_forbid_a_paid_api():
     """The others allow it, some under conditions."""
     forbidden = {card.served_name for card in CATALOG if card.licence.hosted_api == "no"}
     assert forbidden == {"qwen2.5-vl-3b-instruct", "moondream3-preview"}
+
+
+@each_demo
+def test_the_vocabulary_of_a_demo_is_that_of_its_weights(card: ModelCard):
+    """And no token of its tokenizer is beyond."""
+    folder = Path(card.source.path)
+    config = json.loads((folder / "config.json").read_text())
+    text = config.get("text_config") or config["llm_config"]
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    ids = [*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])]
+    assert card.vocabulary_tokens == text["vocab_size"] > max(ids)
+
+
+@each_card
+def test_a_cards_own_stops_are_in_its_vocabulary(card: ModelCard):
+    assert all(token_id < card.vocabulary_tokens for token_id in card.chat.stop_token_ids)
+
+
+@each_card
+def test_tools_are_promised_where_they_work(card: ModelCard):
+    """No card's engine is started with a tool parser yet."""
+    assert not TOOL_PARAMETERS & set(card.supported_parameters)
