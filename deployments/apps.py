@@ -23,6 +23,7 @@ from deployments.engines.door import DOOR, Door, engine_name
 from deployments.engines.environment import find_environment
 from deployments.engines.replica import Engine
 from deployments.gateway.affinity_router import AffinityRouter
+from deployments.gateway.arrivals import ArrivalLimits
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
 from deployments.gateway.media.fetch import FetchLimits
@@ -139,6 +140,7 @@ class GatewaySettings(Hosting):
     models: Names
     together: bool = False
     body_bytes_max: int = ChatLimits().body_bytes_max
+    bodies_bytes_max: Annotated[int, Field(gt=0)] = ArrivalLimits().bytes_max
     # Serve itself cuts a request at `request_timeout_s` of serve.yaml, which must be above.
     deadline_s: Annotated[float, Field(gt=0, le=600)] = ChatLimits().deadline_s
     fetch_networks_allowed: Names = []
@@ -147,6 +149,14 @@ class GatewaySettings(Hosting):
     media_cache_bytes_max: Annotated[int, Field(ge=0)] = MediaLimits().cache_bytes_max
     # A line in the log for each request.
     request_log: bool = True
+
+    @model_validator(mode="after")
+    def _room_for_a_body(self) -> Self:
+        if self.bodies_bytes_max < 2 * self.body_bytes_max:
+            raise ValueError(
+                "`bodies_bytes_max` is at least twice `body_bytes_max`: a project may have three quarters of it"
+            )
+        return self
 
 
 def ledger(settings: LedgerSettings) -> Application:
@@ -198,7 +208,11 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         [price_of(card) for card in catalog],
         neighbours,
         client,
-        ChatLimits(settings.body_bytes_max, settings.deadline_s),
+        ChatLimits(
+            settings.body_bytes_max,
+            settings.deadline_s,
+            ArrivalLimits(GATEWAY_ONGOING_MAX, settings.bodies_bytes_max),
+        ),
         FetchLimits(allowed_networks=tuple(settings.fetch_networks_allowed)),
         settings.objects,
         tuple(settings.media_buckets_allowed),

@@ -85,3 +85,9 @@ def test_an_operator_may_accept_a_licence():
     """`licence_accepted` is a list, also as `serve run` hands it over."""
     settings = apps.EngineSettings(model="qwen2.5-vl-3b-instruct", licence_accepted="qwen2.5-vl-3b-instruct")
     assert apps.engine(settings)
+
+
+def test_a_gateway_has_room_for_more_than_one_body():
+    """Else the largest body that it takes would never fit."""
+    with pytest.raises(ValidationError, match="bodies_bytes_max"):
+        apps.GatewaySettings(models=["demo"], body_bytes_max=100, bodies_bytes_max=199)

@@ -70,7 +70,7 @@ class GatewayApp:
                 Route("GET", "/v1/models", self._models),
                 Route("GET", "/v1/models/{name...}", self._model),
                 Route("GET", "/v1/generation", Generations(desk, keys, now_ms)),
-                *Files(files, keys).routes(),
+                *Files(files, keys, chat.arrivals).routes(),
                 *Batches(Book(objects), files, keys, now_ms).routes(),
                 *Usage(desk, keys, catalog, now_ms).routes(),
                 *Admin(desk, keys, catalog, now_ms, explain).routes(),

@@ -8,13 +8,18 @@ from typing import Any
 
 import orjson
 
-from deployments.gateway.errors import BadRequest, TooLarge
+from deployments.gateway.errors import BadRequest, BodyTooSlow, TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+
+# A body comes at this rate on average, after a moment of grace: a telephone's uplink does, a connection that is kept for
+# nothing does not.
+BODY_GRACE_S = 30.0
+BODY_BYTES_PER_S_MIN = 16 * 2**10
 
 
 class ClientLeft(Exception):
@@ -31,6 +36,8 @@ class Exchange:
         self._headers = {name.lower(): value for name, value in scope["headers"]}
         self._receive = receive
         self._send = send
+        # Told of every piece of the body before it is kept; may refuse it.
+        self.grow: Callable[[int], None] = lambda size_bytes: None
         self.started = False
         self.status = 0
         # What the log says of this request: see `request_log.py`.
@@ -61,14 +68,26 @@ class Exchange:
             raise TooLarge(bytes_max)
         size, more = 0, True
         while more:
-            message = await self._receive()
+            message = await self._piece(size)
             if message["type"] == "http.disconnect":
                 raise ClientLeft
             chunk, more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
             if size > bytes_max:
                 raise TooLarge(bytes_max)
+            self.grow(len(chunk))
             yield chunk
+
+    async def _piece(self, size: int) -> Message:
+        """The next message, when `size` bytes of a body have come. Raises `BodyTooSlow`."""
+        left_s = BODY_GRACE_S + size / BODY_BYTES_PER_S_MIN - self.elapsed_s()
+        if left_s <= 0:
+            raise BodyTooSlow
+        try:
+            async with asyncio.timeout(left_s):
+                return await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
 
     async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
         self.started, self.status = True, status

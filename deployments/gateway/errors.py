@@ -13,6 +13,7 @@
         ModelNotDeployed         404  it is in the catalog, and not served here
       NothingOfThatName          404  what is asked for or about is not there
       MethodNotAllowed           405
+      BodyTooSlow                408  the body came too slowly
       InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
       Conflict                   409  not in the state that things are in; not retried: waiting does not help
       TooLarge                   413  the body
@@ -165,6 +166,16 @@ class MethodNotAllowed(GatewayError):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         return [(b"allow", self.allowed.encode())]
+
+
+class BodyTooSlow(GatewayError):
+    status = 408
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The body came too slowly, or stopped. Send it again over a better connection, or smaller images.",
+            code="request_timeout",
+        )
 
 
 class TooLarge(GatewayError):

@@ -71,7 +71,7 @@ class Executions:
     def check_room(self, job: Job) -> None:
         """Raise `Overloaded` or `ModelWarming` if the job would not even be queued; it counts as demand all the same."""
         try:
-            self._waking.check(job.card, job.patience_s)
+            self._waking.check(job.card, job.patience_s, job.demand.tenant)
             self._forming.of(job.card).check_room(job.demand)
         except Unavailable as error:
             load, is_missed = self._signals.of(job.card), isinstance(error, Overloaded)
@@ -89,7 +89,7 @@ class Executions:
         """
         former, load = self._forming.of(job.card), self._signals.of(job.card)
         with load.visit(job.work, is_batch=job.demand.is_batch) as visit:
-            if await self._waking.wait(job.card, job.patience_s):
+            if await self._waking.wait(job.card, job.patience_s, job.demand.tenant):
                 visit.agreed_to_wait()
                 woke()
             async with AsyncExitStack() as stack:

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from accounting.key import Scope
+from accounting.key import KeyRecord, Scope
 from deployments.files.file import BYTES_MAX, File, FileMissing, Owner, Purpose
 from deployments.files.place import StoreFailed
 from deployments.files.store import FileStore
+from deployments.gateway.arrivals import Arrivals
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.errors import BadRequest, FilesUnavailable, FileTooLarge, NothingOfThatName
 from deployments.gateway.form import Form, read_query
@@ -40,9 +41,10 @@ class FilesQuery(Form):
 class Files:
     """Of the key's own project; those of others are not there."""
 
-    def __init__(self, files: FileStore, keys: Keys) -> None:
+    def __init__(self, files: FileStore, keys: Keys, arrivals: Arrivals) -> None:
         self._files = files
         self._keys = keys
+        self._arrivals = arrivals
 
     def routes(self) -> Iterator[Route]:
         yield Route("POST", "/v1/files", of_store(self.upload))
@@ -52,9 +54,13 @@ class Files:
         yield Route("GET", "/v1/files/{file_id}/content", of_store(self.content))
 
     async def upload(self, exchange: Exchange) -> None:
-        owner = self._owner(exchange)
+        with self._arrivals.arrive(self._key(exchange)):
+            await exchange.answer_json(file_object(await self._kept(exchange)))
+
+    async def _kept(self, exchange: Exchange) -> File:
+        """What was uploaded, once it is stored."""
         form = FormReader(exchange.header("content-type"))
-        async with self._files.draft(owner) as draft:
+        async with self._files.draft(self._owner(exchange)) as draft:
             async for chunk in exchange.chunks(max(BYTES_MAX.values()) + FORM_BYTES_MAX):
                 if of_file := form.feed(chunk):
                     await draft.write(of_file)
@@ -63,8 +69,7 @@ class Files:
             check_size(form, draft.size_bytes)
             if not form.ended or not draft.size_bytes:
                 raise BadRequest("'file' is missing, empty or cut off.", param="file")
-            file = await draft.keep(form.filename or "file", purpose)
-        await exchange.answer_json(file_object(file))
+            return await draft.keep(form.filename or "file", purpose)
 
     async def listing(self, exchange: Exchange) -> None:
         owner = self._owner(exchange)
@@ -91,8 +96,11 @@ class Files:
             await exchange.write(chunk)
         await exchange.end()
 
+    def _key(self, exchange: Exchange) -> KeyRecord:
+        return self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
+
     def _owner(self, exchange: Exchange) -> Owner:
-        key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
+        key = self._key(exchange)
         return Owner(key.org_id, key.project_id)
 
     async def _find(self, owner: Owner, file_id: str) -> File:

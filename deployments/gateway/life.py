@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accounting.command import Outcome
 from accounting.failpoint import failpoint
@@ -14,6 +14,7 @@ from catalog import Catalog, ModelCard
 from deployments.files.file import Owner
 from deployments.gateway import answer, chat_form, grounding, request_log, trace
 from deployments.gateway.affinity import affinity_key
+from deployments.gateway.arrivals import ArrivalLimits, Arrivals
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
 from deployments.gateway.coalesce import Answer, Coalescer, Key, Lead
@@ -58,6 +59,7 @@ class ChatLimits:
 
     body_bytes_max: int = 32 * 2**20
     deadline_s: float = 600.0
+    arrivals: ArrivalLimits = field(default_factory=ArrivalLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,14 @@ class ChatCompletions:
         self._coalescer = Coalescer()
         self._metrics = metrics
         self._limits = limits
+        self.arrivals = Arrivals(limits.arrivals)
 
     async def __call__(self, exchange: Exchange) -> None:
         """The life of a request. Raises `GatewayError` for what is told to the caller before a byte was sent."""
         key = self._keys.authenticate(exchange.header("authorization"), Scope.INFERENCE)
-        await self.run(exchange, key, idempotency_key(exchange))
+        with self.arrivals.arrive(key) as arrival:
+            exchange.grow = arrival.grow
+            await self.run(exchange, key, idempotency_key(exchange))
 
     async def run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> None:
         """The same for a caller who is known already: a line of a batch is one."""

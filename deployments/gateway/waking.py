@@ -16,6 +16,7 @@ from typing import Protocol
 from catalog.card import ModelCard
 from deployments.gateway.errors import BadRequest, ModelWarming, Overloaded
 from deployments.gateway.route import Router
+from deployments.gateway.shares import Full, Shares
 from deployments.gateway.slots import ANY
 from deployments.scaling.report import News
 
@@ -29,10 +30,12 @@ WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*", re.IGNORECASE)
 class Waking(Protocol):
     """Stands between arrival and queue."""
 
-    def check(self, card: ModelCard, patience_s: float) -> None:
-        """Raise `ModelWarming` if this would have to wait, and does not want to; or `Overloaded` if too many do."""
+    def check(self, card: ModelCard, patience_s: float, tenant: str) -> None:
+        """Raise `ModelWarming` if this would have to wait, and does not want to; or `Overloaded` if the tenant's share of the
+        waiting room is taken.
+        """
 
-    async def wait(self, card: ModelCard, patience_s: float) -> bool:
+    async def wait(self, card: ModelCard, patience_s: float, tenant: str) -> bool:
         """Until a replica runs: whether that took any waiting. Raises as `check`, and `ModelWarming` when patience ends."""
 
 
@@ -46,10 +49,10 @@ class Knowing(Router, Protocol):
 class Awake:
     """A fleet that never sleeps."""
 
-    def check(self, card: ModelCard, patience_s: float) -> None:
+    def check(self, card: ModelCard, patience_s: float, tenant: str) -> None:
         """See `Waking.check`."""
 
-    async def wait(self, card: ModelCard, patience_s: float) -> bool:
+    async def wait(self, card: ModelCard, patience_s: float, tenant: str) -> bool:
         """See `Waking.wait`."""
         return False
 
@@ -61,35 +64,35 @@ class FleetWaking:
         self._router = router
         self._runs = router.runs
         self._news = news
-        self._waiting: dict[str, int] = defaultdict(int)
+        self._rooms: dict[str, Shares] = defaultdict(lambda: Shares(WAITING_MAX))
         self._knocking: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def check(self, card: ModelCard, patience_s: float) -> None:
+    def check(self, card: ModelCard, patience_s: float, tenant: str) -> None:
         """See `Waking.check`."""
         if not self._sleeps(card):
             return
         if not patience_s:
             raise self._warming(card)
-        if self._waiting[card.id] >= WAITING_MAX:
+        if not self._rooms[card.id].fits(tenant):
             raise Overloaded(self._expected_s(card))
 
-    async def wait(self, card: ModelCard, patience_s: float) -> bool:
+    async def wait(self, card: ModelCard, patience_s: float, tenant: str) -> bool:
         """See `Waking.wait`."""
-        self.check(card, patience_s)
+        self.check(card, patience_s, tenant)
         if self._runs(card) or not patience_s:
             return False
         waited = self._sleeps(card)
-        self._waiting[card.id] += 1
         try:
             async with asyncio.timeout(patience_s):
-                while self._sleeps(card):  # noqa: ASYNC110  # two sources say so, and only one could wake us
-                    await asyncio.sleep(LOOK_EVERY_S)
-                while self._nobody_knows(card) and not await self._knocked(card):
-                    waited = True
+                with self._rooms[card.id].held(tenant):
+                    while self._sleeps(card):  # noqa: ASYNC110  # two sources say so, and only one could wake us
+                        await asyncio.sleep(LOOK_EVERY_S)
+                    while self._nobody_knows(card) and not await self._knocked(card):
+                        waited = True
         except TimeoutError:
             raise self._warming(card) from None
-        finally:
-            self._waiting[card.id] -= 1
+        except Full:
+            raise Overloaded(self._expected_s(card)) from None
         return waited
 
     def _sleeps(self, card: ModelCard) -> bool:

@@ -33,6 +33,10 @@ class Client:
         await app(self._scope, self._receive, self._send)
         return self
 
+    def sends_for_ever(self, beginning: bytes) -> None:
+        """The body begins so, and nothing more comes."""
+        self._request = [{"type": "http.request", "body": beginning, "more_body": True}]
+
     def leave(self) -> None:
         self.gone.set()
 

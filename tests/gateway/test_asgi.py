@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from deployments.gateway import asgi
 from deployments.gateway.asgi import ClientLeft, Exchange
-from deployments.gateway.errors import BadRequest, TooLarge
+from deployments.gateway.errors import BadRequest, BodyTooSlow, RateLimited, TooLarge
 
 LEFT = {"type": "http.disconnect"}
 
@@ -48,6 +49,39 @@ async def test_content_length_alone_is_enough_to_refuse(length: str):
     with pytest.raises(TooLarge):
         await wire.exchange(content_length=length).body(6)
     assert wire.received == [part(b"abcdefg")]
+
+
+async def test_a_body_that_stops_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asgi, "BODY_GRACE_S", 0.05)
+    wire = Wire(part(b"abc", more=True))
+    with pytest.raises(BodyTooSlow):
+        await wire.exchange().body(6)
+
+
+async def test_a_large_body_has_time_in_proportion(monkeypatch: pytest.MonkeyPatch):
+    """What has come buys the time for the next piece."""
+    monkeypatch.setattr(asgi, "BODY_GRACE_S", -1.0)
+    monkeypatch.setattr(asgi, "BODY_BYTES_PER_S_MIN", 1)
+    exchange = Wire(part(b"a" * 60, more=True), part(b"b")).exchange()
+    with pytest.raises(BodyTooSlow):
+        await exchange.body(100)
+    monkeypatch.setattr(asgi, "BODY_GRACE_S", 1.0)
+    assert len(await Wire(part(b"a" * 60, more=True), part(b"b")).exchange().body(100)) == 61
+
+
+async def test_who_counts_the_bytes_may_refuse_them():
+    """Before the piece is kept, and before the next is read."""
+    wire = Wire(part(b"abc", more=True), part(b"def"))
+    exchange, counted = wire.exchange(), []
+
+    def grow(size_bytes: int) -> None:
+        counted.append(size_bytes)
+        raise RateLimited("bytes_in_flight", 1_000)
+
+    exchange.grow = grow
+    with pytest.raises(RateLimited):
+        await exchange.body(6)
+    assert (counted, wire.received) == ([3], [part(b"def")])
 
 
 @pytest.mark.parametrize("headers", [{}, {"content_length": "3"}])

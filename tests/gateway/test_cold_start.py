@@ -12,12 +12,12 @@ from tests.gateway.house import House, question, running_house
 class Asleep:
     """A model that starts for whoever waits 30 s."""
 
-    def check(self, card: ModelCard, patience_s: float) -> None:
+    def check(self, card: ModelCard, patience_s: float, tenant: str) -> None:
         if not patience_s:
             raise ModelWarming(30)
 
-    async def wait(self, card: ModelCard, patience_s: float) -> bool:
-        self.check(card, patience_s)
+    async def wait(self, card: ModelCard, patience_s: float, tenant: str) -> bool:
+        self.check(card, patience_s, tenant)
         if patience_s < 30.0:
             raise ModelWarming(30)
         return True

@@ -7,6 +7,7 @@ from deployments.gateway.engine import ImageRefused
 from deployments.gateway.errors import (
     BadImage,
     BadRequest,
+    BodyTooSlow,
     BudgetSpent,
     Conflict,
     ContextTooLong,
@@ -57,6 +58,7 @@ TABLE = [
     (MethodNotAllowed("GET"), 405, INVALID, None, {b"allow": b"GET"}),
     (InProgress(), 409, INVALID, "idempotency_in_progress", {b"retry-after": b"1"}),
     (Conflict("No."), 409, INVALID, None, NOT_RETRIED),
+    (BodyTooSlow(), 408, INVALID, "request_timeout", {}),
     (TooLarge(9), 413, INVALID, "request_too_large", {}),
     (OutOfCredit(), 429, QUOTA, "credit_balance_exhausted", NOT_RETRIED),
     (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),

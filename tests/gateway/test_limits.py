@@ -1,5 +1,6 @@
 """What a key may do: how much in a minute and at once, for how much money, with which models, and until when."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -251,3 +252,19 @@ async def test_a_key_that_does_not_work_any_more_is_unknown(house: House, fields
     client = await house.ask(question())
     assert (client.status, client.error["code"]) == (401, "invalid_api_key")
     assert house.engine.asked == []
+
+
+async def test_a_key_is_counted_before_its_body_is_read(house: House):
+    """Twice its concurrency and four bodies that never end; the next is refused, and another tenant is not."""
+    await house.change_key(limits=RateLimits(concurrency=1))
+    endless = [Client(b"", house.key) for _ in range(6)]
+    for client in endless:
+        client.sends_for_ever(b'{"model":')
+    waiting = [asyncio.create_task(client.ask(house.app)) for client in endless]
+    await asyncio.sleep(0)
+    refused = await house.ask(question())
+    assert (refused.status, refused.error["param"]) == (429, "concurrency")
+    for client in endless:
+        client.leave()
+    await asyncio.gather(*waiting)
+    assert (await house.ask(question())).status == 200

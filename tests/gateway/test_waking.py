@@ -15,6 +15,7 @@ from deployments.scaling.report import News
 from tests.gateway.house import CARD
 
 FOREVER_S = 60.0
+TENANT = "org/project"
 
 
 class Fleet:
@@ -55,28 +56,28 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_model_at_zero_says_when_to_come_again():
     with pytest.raises(ModelWarming) as refusal:
-        Fleet(running=0).waking.check(CARD, 0.0)
+        Fleet(running=0).waking.check(CARD, 0.0, TENANT)
     assert refusal.value.retry_after_s == 43
 
 
 @pytest.mark.parametrize(("expected_s", "told_s"), [(0.2, 1), (600.0, 120)])
 async def test_what_is_told_is_a_time_that_clients_can_use(expected_s: float, told_s: int):
     with pytest.raises(ModelWarming) as refusal:
-        await Fleet(running=0, expected_s=expected_s).waking.wait(CARD, 0.0)
+        await Fleet(running=0, expected_s=expected_s).waking.wait(CARD, 0.0, TENANT)
     assert refusal.value.retry_after_s == told_s
 
 
 @pytest.mark.parametrize("fleet", [Fleet(running=2), Fleet(running=0, heard=True), Fleet(heard=True)])
 async def test_a_model_that_runs_makes_nobody_wait(fleet: Fleet):
     """Whoever of governor and Serve says so; a gateway hears of a new replica first."""
-    fleet.waking.check(CARD, 0.0)
-    assert await fleet.waking.wait(CARD, FOREVER_S) is False
+    fleet.waking.check(CARD, 0.0, TENANT)
+    assert await fleet.waking.wait(CARD, FOREVER_S, TENANT) is False
     assert fleet.knocks == 0
 
 
 async def test_who_is_patient_waits_and_is_told_so():
     fleet = Fleet(running=0)
-    waiting = asyncio.create_task(fleet.waking.wait(CARD, FOREVER_S))
+    waiting = asyncio.create_task(fleet.waking.wait(CARD, FOREVER_S, TENANT))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     fleet.running = 1
@@ -86,26 +87,29 @@ async def test_who_is_patient_waits_and_is_told_so():
 
 async def test_patience_ends():
     with pytest.raises(ModelWarming):
-        await Fleet(running=0).waking.wait(CARD, 0.01)
+        await Fleet(running=0).waking.wait(CARD, 0.01, TENANT)
 
 
-async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(waking, "WAITING_MAX", 2)
+async def test_only_so_many_of_a_tenant_wait_and_others_find_room(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waking, "WAITING_MAX", 4)
     gate = Fleet(running=0).waking
-    waiting = [asyncio.create_task(gate.wait(CARD, FOREVER_S)) for _ in range(2)]
+    waiting = [asyncio.create_task(gate.wait(CARD, FOREVER_S, TENANT)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        gate.check(CARD, FOREVER_S)
+        gate.check(CARD, FOREVER_S, TENANT)
+    with pytest.raises(Overloaded):
+        await gate.wait(CARD, FOREVER_S, TENANT)
+    gate.check(CARD, FOREVER_S, "org/other")
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    gate.check(CARD, FOREVER_S)
+    gate.check(CARD, FOREVER_S, TENANT)
 
 
 async def test_without_a_governor_one_request_knocks_for_all_that_wait():
     fleet = Fleet()
     gate = fleet.waking
-    waiting = [asyncio.create_task(gate.wait(CARD, FOREVER_S)) for _ in range(5)]
+    waiting = [asyncio.create_task(gate.wait(CARD, FOREVER_S, TENANT)) for _ in range(5)]
     await asyncio.sleep(0.01)
     assert fleet.knocks == 1
     fleet.opens.set()
@@ -115,8 +119,8 @@ async def test_without_a_governor_one_request_knocks_for_all_that_wait():
 
 async def test_without_a_governor_and_without_patience_requests_go_their_usual_way():
     fleet = Fleet()
-    fleet.waking.check(CARD, 0.0)
-    assert await fleet.waking.wait(CARD, 0.0) is False
+    fleet.waking.check(CARD, 0.0, TENANT)
+    assert await fleet.waking.wait(CARD, 0.0, TENANT) is False
     assert fleet.knocks == 0
 
 
