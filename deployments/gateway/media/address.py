@@ -16,11 +16,18 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # IPv6 ranges that carry an IPv4 address inside (NAT64, 6to4, Teredo, compatible, translated), and old site-local ones.
-_REFUSED = tuple(
+_REFUSED: tuple[Network, ...] = tuple(
     map(
         ipaddress.IPv6Network,
         ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96", "fec0::/10"),
     )
+)
+# Clouds' own services on addresses that look public, and are reached from their machines alone: Azure's platform
+# (learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16), Oracle's old metadata address in a range of
+# the IETF's (RFC 6890), and IBM's service endpoints (cloud.ibm.com/docs/vpc?topic=vpc-service-endpoints-for-vpc). Other
+# metadata addresses lie in private ranges: docs/media.md lists them.
+_CLOUDS: tuple[Network, ...] = tuple(
+    map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "161.26.0.0/16", "166.8.0.0/14"))
 )
 # A host whose last label is a number is an IPv4 address to some resolvers: 2130706433, 127.1, 0x7f.1.
 _NUMERIC_HOST = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$", re.IGNORECASE)
@@ -41,7 +48,7 @@ class AddressPolicy:
         address = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
         if any(address in network for network in self._allowed):
             return True
-        if isinstance(address, ipaddress.IPv6Address) and any(address in network for network in _REFUSED):
+        if any(address in network for network in (*_REFUSED, *_CLOUDS)):
             return False
         return address.is_global and not address.is_multicast
 

@@ -1,20 +1,23 @@
 """Fetching by URL, guarded: no address of ours, and no more bytes, time, redirects or connections than allowed.
 
-Every redirect is checked like the first URL (`address.py`). A body is taken as it is sent: one that is compressed on
-the way could become any size, and images, PDFs and clips are compressed already.
+Every redirect is checked like the first URL (`address.py`). No body is asked for in a compressed form, since images, PDFs
+and clips are compressed already; one that comes so all the same is unpacked, up to the same number of bytes.
 """
 
 import asyncio
 from dataclasses import dataclass
 
 import aiohttp
-from yarl import URL
 
-from deployments.gateway.media.address import AddressPolicy, AddressRefused, GuardedResolver
+from deployments.gateway.media.address import AddressPolicy, GuardedResolver
 from deployments.gateway.media.fault import Fault, NotDownloaded, TooManyBytes
 from deployments.gateway.media.flight import SingleFlight
+from deployments.gateway.media.packing import check_packing, unpacked
+from deployments.gateway.media.web_address import NotAnAddress, WebAddress, read_address
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# The second is an answer that a proxy on the way has changed, such as by making the image smaller.
+SUCCESSES = frozenset({200, 203})
 READ_BYTES = 64 * 1024
 HEADERS = {"User-Agent": "vlmfleet", "Accept": "image/*, video/*, application/pdf", "Accept-Encoding": "identity"}
 
@@ -51,17 +54,22 @@ class Fetcher:
 
     async def _fetch(self, url: str, bytes_max: int) -> bytes:
         try:
+            address = read_address(url)
+        except NotAnAddress as error:
+            message = "it is not an http, https or data URL (without user and password)"
+            raise Fault("invalid_image_url", message) from error
+        try:
             async with asyncio.timeout(self._limits.timeout_s):
-                return await self._follow(_checked(url), bytes_max)
-        except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
+                return await self._follow(address, bytes_max)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NotDownloaded from error
 
-    async def _follow(self, url: URL, bytes_max: int) -> bytes:
+    async def _follow(self, address: WebAddress, bytes_max: int) -> bytes:
         for _ in range(self._limits.redirects_max + 1):
-            self._policy.check_host(url.raw_host or "")
-            async with self._open().get(url, allow_redirects=False) as response:
+            self._policy.check_host(address.host)
+            async with self._open().get(address.url, allow_redirects=False) as response:
                 if response.status in REDIRECTS and "location" in response.headers:
-                    url = _redirected(url, response.headers["location"])
+                    address = address.redirected(response.headers["location"])
                     continue
                 return await _body(response, bytes_max)
         raise NotDownloaded
@@ -87,8 +95,9 @@ class Fetcher:
 
 async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     """Raises `Fault`; the cap counts what comes, whatever was announced."""
-    if response.status != 200 or response.headers.get("content-encoding", "identity") != "identity":
+    if response.status not in SUCCESSES:
         raise NotDownloaded
+    packing = check_packing(response.headers.getall("content-encoding", ()))
     if (response.content_length or 0) > bytes_max:
         raise TooManyBytes(bytes_max)
     data = bytearray()
@@ -96,25 +105,4 @@ async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
         data += chunk
         if len(data) > bytes_max:
             raise TooManyBytes(bytes_max)
-    return bytes(data)
-
-
-def _checked(url: str) -> URL:
-    try:
-        parsed = URL(url)
-        valid = (
-            parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.user is None and parsed.password is None
-        )
-    except ValueError:
-        valid = False
-    if not valid:
-        raise Fault("invalid_image_url", "it is not an http, https or data URL (without user and password)")
-    return parsed
-
-
-def _redirected(url: URL, location: str) -> URL:
-    """Where a redirect leads. Raises `AddressRefused`, so that every fault of another's server is told the same."""
-    try:
-        return _checked(str(url.join(URL(location))))
-    except (ValueError, Fault) as error:
-        raise AddressRefused(location) from error
+    return await asyncio.to_thread(unpacked, bytes(data), packing, bytes_max) if packing else bytes(data)

@@ -6,9 +6,7 @@ here a fault becomes the error that names the part of the request.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec, TypeVar
 
 import pybase64
 
@@ -18,6 +16,7 @@ from deployments.files.file import Owner
 from deployments.gateway.errors import BadImage, BadRequest
 from deployments.gateway.media import image
 from deployments.gateway.media.cache import Cache
+from deployments.gateway.media.data_url import SCHEME, is_data_url, read_base64, write_data_url
 from deployments.gateway.media.decoders import Decoders
 from deployments.gateway.media.fault import Fault, NotTaken
 from deployments.gateway.media.fetch import Fetcher
@@ -26,22 +25,27 @@ from deployments.gateway.media.kind import container_of, is_pdf
 from deployments.gateway.media.picture import Picture, identity
 from deployments.gateway.media.s3 import Buckets
 from deployments.gateway.media.sandbox import Sandbox, SandboxLimits
-from deployments.gateway.media.source import DATA, Sources, Wanted, decode_base64
+from deployments.gateway.media.source import Sources, Wanted
+from deployments.gateway.media.threads import at_once_if_small
 from deployments.gateway.media.view import Size, view
 from deployments.gateway.request import ChatRequest, Detail, File, Image, Medium, Place, Video
 
 PDF_READER = "deployments.gateway.media.pdf"
 VIDEO_READER = "deployments.gateway.media.video"
+# What programs call a PDF.
+PDF_TYPES = (
+    "application/pdf",
+    "application/x-pdf",
+    "application/acrobat",
+    "application/vnd.pdf",
+    "text/pdf",
+    "text/x-pdf",
+)
 VIDEOS_MAX = 1
 # What a page is rendered to at most: A4 at 144 dots an inch.
 PAGE_PIXELS_MAX = 2_100_000
 # vLLM's form of a video whose frames were taken already: each a JPEG in base64, joined by commas.
 FRAMES_TYPE = "video/jpeg"
-# Above so many bytes even looking and hashing is work for a thread.
-AT_ONCE_BYTES_MAX = 256 * 1024
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ class Media:
         try:
             match part.content:
                 case Image(image_url=sent):
-                    return [await self._image(part, await self._read_image(part, sent.url), sent.detail, sent.url)]
+                    return [await self._image(part, await self._read_image(part, sent.url), sent.detail)]
                 case Video(video_url=sent):
                     return [await self._video(part, sent.url)]
                 case File():
@@ -127,31 +131,30 @@ class Media:
             url, part.owner, Wanted(("image/",), image.TAKEN, part.card.limits.image_bytes_max)
         )
 
-    async def _image(self, part: _Part, data: bytes, detail: Detail, url: str = "") -> Picture:
-        """`url` is what the image was sent as: one that needs no change goes on as it came."""
-        header = await _at_once_if_small(image.measure, data, part.card.limits)
+    async def _image(self, part: _Part, data: bytes, detail: Detail) -> Picture:
+        header = await at_once_if_small(image.measure, data, part.card.limits)
         seen, size = view(part.card.vision, header.width_px, header.height_px, detail)
-        if header.plain and size is None:
-            data_url = url if url.startswith(DATA) else _data_url(header.media_type, data)
-        else:
+        media_type = header.media_type
+        if not header.plain or size is not None:
             key = part.owner.org_id, hashlib.sha256(data).digest(), size
             original = data
             data = await self.cache.get(key, lambda: self._decoders.run(header.pixels, image.remade, original, size))
-            data_url = _data_url(image.FORMATS["PNG"], data)
-        name = await _at_once_if_small(identity, data, part.card, part.owner)
+            media_type = image.FORMATS["PNG"]
+        name = await at_once_if_small(identity, data, part.card, part.owner)
+        data_url = await at_once_if_small(lambda data: write_data_url(media_type, data), data)
         return Picture(data_url, name, seen.vision_tokens, seen.encoder_patches, part.place)
 
     async def _file(self, part: _Part, content: File) -> list[Picture]:
         limits = part.card.limits
-        wanted = Wanted(("image/", "application/pdf"), f"a PDF, or {image.TAKEN}", limits.image_bytes_max)
+        wanted = Wanted(("image/", *PDF_TYPES), f"a PDF, or {image.TAKEN}", limits.image_bytes_max)
         sent = content.file.file_id or content.file.file_data or ""
-        if content.file.file_data is not None and not sent.startswith(DATA):
-            sent = f"data:application/pdf;base64,{sent}"
+        if content.file.file_data is not None and not is_data_url(sent.strip()):
+            sent = f"{SCHEME};base64,{sent}"
         data = await self._sources.read(sent, part.owner, wanted)
         if not is_pdf(data):
             return [await self._image(part, data, "auto")]
         _, pages = await self._sandbox.read(PDF_READER, data, pages_max=part.pages_max, pixels_max=PAGE_PIXELS_MAX)
-        return [await self._image(part, decode_base64(page.decode()), "auto") for page in pages]
+        return [await self._image(part, read_base64(page.decode()), "auto") for page in pages]
 
     async def _video(self, part: _Part, url: str) -> Picture:
         inputs, limits = part.card.inputs, part.card.limits
@@ -204,18 +207,5 @@ def check_images(places: list[Place], card: ModelCard) -> None:
         )
 
 
-async def _at_once_if_small(
-    work: Callable[Concatenate[bytes, P], T], data: bytes, *more: P.args, **named: P.kwargs
-) -> T:
-    """`work(data, ...)`, off the event loop where the bytes are many."""
-    if len(data) <= AT_ONCE_BYTES_MAX:
-        return work(data, *more, **named)
-    return await asyncio.to_thread(work, data, *more, **named)
-
-
 def _named(fault: Fault, place: Place) -> BadImage:
     return BadImage(fault.code, f"'{place.param}': {fault.message}.", param=place.param)
-
-
-def _data_url(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{pybase64.b64encode_as_string(data)}"

@@ -1,32 +1,34 @@
 """Where a medium's bytes come from: inline, the web, a bucket, or an uploaded file."""
 
-import binascii
 import re
 from dataclasses import dataclass
-
-import pybase64
 
 from deployments.files.file import FileMissing, Owner
 from deployments.files.place import StoreFailed
 from deployments.gateway.errors import FilesUnavailable
+from deployments.gateway.media.data_url import is_data_url, read_data_url
 from deployments.gateway.media.fault import Fault, NotTaken, TooManyBytes
 from deployments.gateway.media.fetch import Fetcher
 from deployments.gateway.media.files import Files
 from deployments.gateway.media.s3 import SCHEME as S3
 from deployments.gateway.media.s3 import Buckets
+from deployments.gateway.media.threads import at_once_if_small
 
-DATA = "data:"
 # What OpenAI's SDK and ours call an uploaded file.
 _FILE_ID = re.compile(r"file[-_][A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """`media_types` begin a data URL's; `taken` tells them to a caller."""
+    """`media_types` begin those that a data URL may have; `taken` tells them to a caller."""
 
     media_types: tuple[str, ...]
     taken: str
     bytes_max: int
+
+    def takes(self, media_type: str) -> bool:
+        """What says nothing ("") is decided by the bytes."""
+        return not media_type or media_type.startswith(self.media_types)
 
 
 class Sources:
@@ -39,7 +41,7 @@ class Sources:
 
     async def read(self, url: str, owner: Owner, wanted: Wanted) -> bytes:
         """The bytes, at least one. Raises `Fault` or `FilesUnavailable`."""
-        data = await self._read(url, owner, wanted)
+        data = await self._read(url.strip(), owner, wanted)
         if not data:
             raise Fault("empty_image_file", "it is empty")
         if len(data) > wanted.bytes_max:
@@ -47,8 +49,8 @@ class Sources:
         return data
 
     async def _read(self, url: str, owner: Owner, wanted: Wanted) -> bytes:
-        if url.startswith(DATA):
-            return decode_data_url(url, wanted)
+        if is_data_url(url):
+            return await _inline(url, wanted)
         if url.startswith(S3):
             return await self._buckets.read(url, wanted.bytes_max)
         if _FILE_ID.fullmatch(url):
@@ -66,20 +68,8 @@ class Sources:
             raise FilesUnavailable from error
 
 
-def decode_data_url(url: str, wanted: Wanted) -> bytes:
-    """The bytes of `data:<media type>;base64,...`. Raises `Fault`."""
-    head, comma, payload = url.partition(",")
-    kind = head.removeprefix(DATA).lower()
-    if not comma or not kind.endswith(";base64"):
-        raise Fault("invalid_image_url", "it is not a data URL with base64")
-    if not kind.startswith(wanted.media_types):
+async def _inline(url: str, wanted: Wanted) -> bytes:
+    media_type, data = await at_once_if_small(read_data_url, url)
+    if not wanted.takes(media_type):
         raise NotTaken(wanted.taken)
-    return decode_base64(payload)
-
-
-def decode_base64(payload: str) -> bytes:
-    """Raises `Fault`."""
-    try:
-        return pybase64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Fault("invalid_base64_image", "the base64 does not decode") from error
+    return data

@@ -34,6 +34,13 @@ from deployments.gateway.media.address import AddressPolicy, AddressRefused, Gua
         ("::ffff:10.1.2.3", False),
         ("64:ff9b::7f00:1", False),  # NAT64 of 127.0.0.1
         ("64:ff9b::5db8:d822", False),  # NAT64 of a public one: refused all the same
+        ("168.63.129.16", False),  # Azure's platform
+        ("::ffff:168.63.129.16", False),
+        ("192.0.0.192", False),
+        ("169.254.170.2", False),
+        ("fd20:ce::254", False),
+        ("161.26.0.11", False),  # IBM's service endpoints
+        ("166.8.0.1", False),
         ("2002:7f00:1::", False),  # 6to4 of 127.0.0.1
         ("2001:0:7f00:1::", False),  # Teredo
     ],

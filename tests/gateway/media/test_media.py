@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import io
 from typing import Any
 
@@ -65,7 +66,10 @@ FAULTS = {
     "no comma": ("data:image/png;base64", "invalid_image_url"),
     "no base64": ("data:image/png,abc", "invalid_image_url"),
     "a PDF": (data_url(b"%PDF-1.7", "application/pdf"), "unsupported_image_media_type"),
-    "no media type": (data_url(PNG, ""), "unsupported_image_media_type"),
+    "text, by its type": (data_url(PNG, "text/plain"), "unsupported_image_media_type"),
+    "a PDF without a type": (data_url(b"%PDF-1.7", ""), "invalid_image_format"),
+    "bare base64": (data_url(PNG).partition(",")[2], "invalid_image_url"),
+    "a file of ours": ("file:///etc/passwd", "invalid_image_url"),
     "text": (data_url(b"hello"), "invalid_image_format"),
     "a BMP": (data_url(image(kind="BMP"), "image/bmp"), "invalid_image_format"),
     "SVG": (data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"), "invalid_image_format"),
@@ -164,6 +168,17 @@ async def test_a_mislabelled_image_is_taken_for_what_it_is():
     assert picture.vision_tokens == 16
 
 
+@pytest.mark.parametrize(
+    "head",
+    ["DATA:IMAGE/PNG;BASE64", " data:image/png;charset=utf-8;base64", "data:image/png;name=a%20b.png;base64", "data:;base64",
+     "data:application/octet-stream;base64", "data:image/jpg;base64", "data:image/*;base64", "data:None;base64"],
+)  # fmt: skip
+async def test_every_engine_gets_a_data_url_in_one_form(head: str):
+    """However it was written; engines would read each of these in their own way, or not at all."""
+    (picture,) = await load(f"{head}, {base64.encodebytes(PNG).decode()}")
+    assert picture.data_url == data_url(PNG, "image/png")
+
+
 async def test_a_fetched_image_reaches_the_engine_inline():
     """The engine never sees a URL: what was fetched becomes a data URL of its true type."""
     data = image(kind="JPEG")
@@ -256,6 +271,30 @@ async def test_pages_count_as_images(media: Media):
     with pytest.raises(BadRequest, match="10 images") as refused:
         await media.load(parts(file(pdf(pages=5)), file(pdf(pages=5))), DEMO, OWNER)
     assert refused.value.param == "messages[0].content[1].file"
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["data:application/pdf;base64,", "data:application/x-pdf;base64,", "data:application/octet-stream;base64,",
+     "data:;base64,", "DATA:application/pdf;filename=generated.pdf;base64,", "data:image/png;base64,", ""],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "before", [b"", b"\xef\xbb\xbf", b"\r\n\r\n", b"--boundary\r\nContent-Type: application/pdf\r\n\r\n"]
+)
+async def test_a_document_is_known_by_its_bytes(media: Media, head: str, before: bytes):
+    """Whatever its type; the header of a PDF may stand a little further in."""
+    sent = {"type": "file", "file": {"file_data": head + base64.encodebytes(before + pdf()).decode()}}
+    (page,) = await media.load(parts(sent), DEMO, OWNER)
+    assert size_of(page) == (400, 200)
+
+
+async def test_what_is_neither_document_nor_image_is_refused_by_name(media: Media):
+    """By its bytes where its type says nothing, by its type where that says something else."""
+    for media_type, code in (("", "invalid_image_format"), ("application/msword", "unsupported_image_media_type")):
+        sent = {"type": "file", "file": {"file_data": data_url(b"PK\3\4" + bytes(2000), media_type)}}
+        with pytest.raises(BadImage) as refused:
+            await media.load(parts(sent), DEMO, OWNER)
+        assert (refused.value.code, refused.value.param) == (code, "messages[0].content[0].file")
 
 
 async def test_an_image_in_a_file_is_an_image(media: Media):
