@@ -23,7 +23,9 @@ class ScopeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`scope` is `key:<id>`, `project:<id>` or `org:<id>`. Reaching `alert_nano` is told, and stops nothing."""
+    """`scope` is `key:<id>`, `project:<organisation>/<project>` or `org:<id>`. Reaching `alert_nano` is told, and stops
+    nothing.
+    """
 
     scope: str
     period: Period
@@ -57,15 +59,24 @@ def parse_scope(scope: str) -> tuple[ScopeKind, str]:
     """`key:key_abc` -> (KEY, "key_abc"). Raises `UnknownScope`."""
     kind, _, name = scope.partition(":")
     if kind not in set(ScopeKind) or not name:
-        raise UnknownScope("a scope is key:<id>, project:<id> or org:<id>")
+        raise UnknownScope("a scope is key:<id>, project:<organisation>/<project> or org:<id>")
     return ScopeKind(kind), name
+
+
+def is_shared(scope: str) -> bool:
+    """Whether this is `project:<project>`, which bounds the projects of that name in every organisation. There are budgets
+    of such a scope from before a project's said whose it is; no new one is made.
+    """
+    kind, name = parse_scope(scope)
+    organisation, slash, project = name.partition("/")
+    return kind is ScopeKind.PROJECT and not (organisation and slash and project)
 
 
 def scopes_of(org_id: str, project_id: str, key_id: str) -> tuple[str, ...]:
     """Every scope a request belongs to, narrowest first. `key_id` is the key's root, so that a rotated key goes on paying
     from the same budgets.
     """
-    return f"key:{key_id}", f"project:{project_id}", f"org:{org_id}"
+    return f"key:{key_id}", f"project:{org_id}/{project_id}", f"project:{project_id}", f"org:{org_id}"
 
 
 def account_id(scope: str, period: Period, at_ms: int) -> str:

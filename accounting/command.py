@@ -63,7 +63,8 @@ class Reply:
     # The hold that this is about, where a retry took one over or is answered from one.
     request_id: str | None = None
     attempt: int = 1
-    # NO_ROOM: the account without room. RATE_LIMITED: the name of the limit.
+    # NO_ROOM: the account without room. RATE_LIMITED: the name of the limit. INVALID: the field that no store could keep, if
+    # it is one.
     blocked_by: str | None = None
     retry_after_ms: int | None = None
     response: str | None = None  # REPLAYED: the stored answer, JSON
@@ -95,8 +96,9 @@ class Hold:
     request's share of the key's rate limits: all or nothing.
 
     Answers CREATED; EXISTS or EXISTS_WITH_DIFFERENT_CONTENT for a known `request_id`; NO_ROOM, RATE_LIMITED, NO_SUCH_ACCOUNT
-    or NO_SUCH_PRICE. With an `idempotency_key`: REPLAYED, IN_PROGRESS or IDEMPOTENCY_KEY_REUSED. With `is_retry`, TAKEN_OVER if
-    the same body of the same key has an open hold of the last ten minutes that has sent no byte: the reply names it.
+    or NO_SUCH_PRICE. With an `idempotency_key`: REPLAYED (only a whole answer is), IN_PROGRESS or IDEMPOTENCY_KEY_REUSED. With
+    `is_retry`, TAKEN_OVER if the same body of the same key has an open hold of the last ten minutes that has sent no byte: the
+    reply names it, and the retry counts as a request and its images for the rate limits.
     """
 
     request_id: str
@@ -186,7 +188,7 @@ class Refund:
 @dataclass(frozen=True, slots=True)
 class SetBudget:
     """Make or change a budget; takes effect at once. A limit below what is posted and reserved is reached as holds end.
-    Answers CREATED, CHANGED or NO_SUCH_KEY.
+    Answers CREATED, CHANGED or NO_SUCH_KEY; INVALID for a project that does not say of which organisation.
     """
 
     scope: str

@@ -13,6 +13,7 @@ from operator import attrgetter
 from threading import RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from accounting.bounds import unstorable
 from accounting.budget import (
     Budget,
     BudgetState,
@@ -20,6 +21,7 @@ from accounting.budget import (
     ScopeKind,
     UnknownScope,
     account_id,
+    is_shared,
     parse_scope,
     scopes_of,
 )
@@ -50,6 +52,7 @@ from accounting.store import Account, Balance, Entry, Fault, Snapshot, StoreErro
 from accounting.usage import GROUPS, Bucket, UsageQuery, bucket_start
 
 DAY_MS = 24 * 3_600_000
+COUNTED_AGAIN = ("requests_per_minute", "images_per_minute")
 AMOUNT_MAX = 2**63 - 1
 
 P = ParamSpec("P")
@@ -85,6 +88,7 @@ class Held:
     record: Attempt | None = None  # of the attempt that ended it
     attempts: dict[int, Attempt] = field(default_factory=dict)
     retries: dict[str, int] = field(default_factory=dict)  # attempt, by the request that took it over
+    again: list[tuple[Hold, int]] = field(default_factory=list)  # those requests, and when
 
     def close(self, state: str, outcome: Outcome, now_ms: int) -> None:
         self.state, self.outcome, self.closed_at_ms = state, outcome, now_ms
@@ -137,7 +141,7 @@ class MemoryStore:
     @_alone
     def apply(self, commands: Sequence[Command]) -> list[Reply]:
         """See `Store.apply`."""
-        return [self._steps[type(command)](command) for command in commands]
+        return [self._carry_out(command) for command in commands]
 
     @_alone
     def sweep(self) -> int:
@@ -172,6 +176,11 @@ class MemoryStore:
         """See `Store.close`."""
 
     # --- Commands
+
+    def _carry_out(self, command: Command) -> Reply:
+        if text := unstorable(command):
+            return Reply(Result.INVALID, blocked_by=text)
+        return self._steps[type(command)](command)
 
     def _hold(self, hold: Hold) -> Reply:
         if reply := self._known(hold) or self._take_over(hold) or self._replay(hold):
@@ -214,7 +223,11 @@ class MemoryStore:
         ]
         if not alike:
             return None
+        counted = [limit for limit in self._limits(hold) if limit.name in COUNTED_AGAIN]
+        if refusal := self._over_a_limit(counted):
+            return refusal
         held = min(alike, key=lambda one: (-one.created_at_ms, one.hold.request_id))
+        held.again.append((hold, now_ms))
         held.attempt += 1
         held.gateway_id = hold.gateway_id
         held.expires_at_ms = now_ms + hold.expires_in_ms
@@ -231,6 +244,8 @@ class MemoryStore:
             return Reply(Result.IDEMPOTENCY_KEY_REUSED)
         if held.state == "open":
             return Reply(Result.IN_PROGRESS, held.hold.request_id, retry_after_ms=1_000)
+        if held.outcome is not Outcome.COMPLETE:
+            return None
         return Reply(Result.REPLAYED, held.hold.request_id, response=held.response)
 
     def _refusal(self, hold: Hold, budgets: dict[str, Budget]) -> Reply | None:
@@ -276,7 +291,13 @@ class MemoryStore:
         this_minute = [held for held in counted if held.created_at_ms // MINUTE_MS == now_ms // MINUTE_MS]
         if name == "tokens_per_minute":
             return sum(min(held.hold.tokens_max, _tokens_used(held)) for held in this_minute)
-        return sum(_share(held.hold, name) for held in this_minute)
+        again = [
+            hold
+            for held in self._holds.values()
+            for hold, at_ms in held.again
+            if hold.root == root and name in hold.limits.given() and at_ms // MINUTE_MS == now_ms // MINUTE_MS
+        ]
+        return sum(_share(hold, name) for hold in [*(held.hold for held in this_minute), *again])
 
     def _budgets_of(self, hold: Hold) -> dict[str, Budget]:
         """The budgets that bound a request, by account."""
@@ -383,6 +404,8 @@ class MemoryStore:
             return Reply(Result.INVALID)
         if kind is ScopeKind.KEY and (name not in self._keys or self._keys[name].root != name):
             return Reply(Result.NO_SUCH_KEY)
+        if is_shared(command.scope):
+            return Reply(Result.INVALID)
         if command.limit_nano < 1 or (command.alert_nano is not None and command.alert_nano < 1):
             return Reply(Result.INVALID)
         budget = Budget(command.scope, command.period, command.limit_nano, command.alert_nano)

@@ -16,6 +16,7 @@ from psycopg import IsolationLevel, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import IntLoader
 
+from accounting.leap import Leaps
 from accounting.sql.database import Refused, Row
 from accounting.sql.schema import migrations
 from accounting.sql.store import SqlStore
@@ -26,8 +27,8 @@ Connection = psycopg.Connection[Row]
 # The turn of a writer: "ledger" in ASCII.
 TURN = 0x6C6564676572
 CONNECT_TIMEOUT_S = 5
-# What the schema forbids, or a column cannot hold.
-REFUSALS = (psycopg.IntegrityError, psycopg.DataError)
+# What the schema forbids, or a column or an index cannot hold: sent again, it would be refused again.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded)
 # On by default, and worth nothing when off. The server is asked what it really does.
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 # A writer that is stuck loses its turn, and one that waits for it gives up; both in milliseconds.
@@ -39,13 +40,17 @@ SESSION = {
 
 
 class PostgresStore(SqlStore):
-    """`url` is any that libpq takes. The store's clock is the database's, unless a test brings one: `now_ms`.
+    """`url` is any that libpq takes. The store's clock is the database's, unless a test brings one: `now_ms`. With `steady_ms`,
+    one that nobody sets, its leaps are noticed.
 
     A connection that is lost during COMMIT leaves open whether the transaction has happened: commands are safe to send again.
     """
 
-    def __init__(self, url: str, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, url: str, now_ms: Callable[[], int] | None = None, steady_ms: Callable[[], int] | None = None
+    ) -> None:
         self._url = url
+        self._leaps = Leaps(steady_ms)
         self._now_ms = now_ms
         self._name = _name(url)
         self._writer: Connection | None = None

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from accounting.leap import Leaps
 from accounting.sql.database import Refused, Row
 from accounting.sql.schema import VERSION, migrations
 from accounting.sql.store import SqlStore
@@ -18,10 +19,11 @@ REFUSALS = (sqlite3.IntegrityError, OverflowError, UnicodeEncodeError)
 
 
 class SqliteStore(SqlStore):
-    """`now_ms` is the store's clock, in milliseconds UTC."""
+    """`now_ms` is the store's clock, in milliseconds UTC. With `steady_ms`, one that nobody sets, its leaps are noticed."""
 
-    def __init__(self, file: Path, now_ms: Callable[[], int]) -> None:
+    def __init__(self, file: Path, now_ms: Callable[[], int], steady_ms: Callable[[], int] | None = None) -> None:
         self._now_ms = now_ms
+        self._leaps = Leaps(steady_ms)
         self._file = file
         self._readers: list[sqlite3.Connection] = []  # those that no thread uses
         with _translated(file):

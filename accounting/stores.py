@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from accounting.leap import monotonic_ms
 from accounting.postgres import PostgresReader, PostgresStore
 from accounting.sqlite import SqliteReader, SqliteStore
 from accounting.store import Store
@@ -15,8 +16,8 @@ def open_store(where: str | Path, now_ms: Callable[[], int]) -> Store:
     clock of a file; PostgreSQL has its own. Raises `StoreError`.
     """
     if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
-        return PostgresStore(where)
-    return SqliteStore(Path(where), now_ms)
+        return PostgresStore(where, steady_ms=monotonic_ms)
+    return SqliteStore(Path(where), now_ms, monotonic_ms)
 
 
 def open_reader(where: str | Path, now_ms: Callable[[], int]) -> Store:

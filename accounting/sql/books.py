@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from accounting.budget import ScopeKind, account_id, parse_scope
+from accounting.budget import ScopeKind, account_id, is_shared, parse_scope
 from accounting.command import AddPrice, DropBudget, Grant, Refund, Reply, Result, Sample, SetBudget
 from accounting.sql.database import Database, values
 
@@ -105,17 +105,21 @@ def set_budget(db: Database, command: SetBudget) -> Reply:
     kind, name = parse_scope(command.scope)
     if kind is ScopeKind.KEY and db.one("SELECT 1 FROM api_key WHERE id = ? AND root_id IN ('', id)", name) is None:
         return Reply(Result.NO_SUCH_KEY)
+    if is_shared(command.scope):
+        return Reply(Result.INVALID)
     known = db.one(
-        "SELECT limit_nano, alert_nano FROM budget WHERE scope = ? AND period = ?", command.scope, command.period
-    )
-    if known == (command.limit_nano, command.alert_nano):
+        "SELECT limit_nano, alert_nano, coalesce(account_scope, scope) FROM budget WHERE scope = ? AND period = ?",
+        command.scope, command.period,
+    )  # fmt: skip
+    *limits, account_scope = known or (command.scope,)
+    if limits == [command.limit_nano, command.alert_nano]:
         return Reply(Result.CHANGED)
     db.change(
         "INSERT INTO budget (scope, period, limit_nano, alert_nano) VALUES (?, ?, ?, ?) ON CONFLICT (scope, period)"
         " DO UPDATE SET limit_nano = excluded.limit_nano, alert_nano = excluded.alert_nano",
         command.scope, command.period, command.limit_nano, command.alert_nano,
     )  # fmt: skip
-    account = account_id(command.scope, command.period, db.now_ms)
+    account = account_id(account_scope, command.period, db.now_ms)
     db.change("INSERT INTO account (id, kind) VALUES (?, 'budget') ON CONFLICT DO NOTHING", account)
     db.change(
         "UPDATE account SET wanted_nano = ?, alert_nano = ?, alerted_at_ms = NULL,"
@@ -128,9 +132,13 @@ def set_budget(db: Database, command: SetBudget) -> Reply:
 
 def drop_budget(db: Database, command: DropBudget) -> Reply:
     """See `DropBudget`."""
-    if not db.change("DELETE FROM budget WHERE scope = ? AND period = ?", command.scope, command.period):
+    dropped = db.one(
+        "DELETE FROM budget WHERE scope = ? AND period = ? RETURNING coalesce(account_scope, scope)",
+        command.scope, command.period,
+    )  # fmt: skip
+    if dropped is None:
         return Reply(Result.NO_SUCH_BUDGET)
-    account = account_id(command.scope, command.period, db.now_ms)
+    account = account_id(dropped[0], command.period, db.now_ms)
     db.change("UPDATE account SET limit_nano = NULL, wanted_nano = NULL, alert_nano = NULL WHERE id = ?", account)
     note(db, command.by, "drop_budget", asdict(command))
     return Reply(Result.CHANGED)

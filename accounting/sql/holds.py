@@ -109,10 +109,16 @@ def expire(db: Database) -> int:
     return len(expired)
 
 
+def postpone(db: Database, leapt_ms: int) -> None:
+    """The store's clock has leapt ahead: the requests that hold something now have not become older by that."""
+    db.change("UPDATE hold SET expires_at_ms = expires_at_ms + ? WHERE state = 'open'", leapt_ms)
+
+
 def _budgets(db: Database, hold: Hold) -> list[tuple[str, int, int | None]]:
     """The account, limit and alert of every budget that bounds this request."""
     budgets = db.all(
-        "SELECT scope, period, limit_nano, alert_nano FROM budget WHERE scope IN (?, ?, ?) ORDER BY scope, period",
+        "SELECT coalesce(account_scope, scope), period, limit_nano, alert_nano FROM budget WHERE scope IN (?, ?, ?, ?)"
+        " ORDER BY scope, period",
         *scopes_of(hold.org_id, hold.project_id, hold.root),
     )
     return [(account_id(scope, Period(period), db.now_ms), *limits) for scope, period, *limits in budgets]

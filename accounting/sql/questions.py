@@ -63,10 +63,10 @@ def prices(db: Database) -> list[Price]:
 def budgets(db: Database) -> list[BudgetState]:
     """See `Store.budgets`. A period in which nothing was asked yet has no account: its balance is zero."""
     states = []
-    for scope, period, limit_nano, alert_nano in db.all(
-        "SELECT scope, period, limit_nano, alert_nano FROM budget ORDER BY scope, period"
+    for scope, account_scope, period, limit_nano, alert_nano in db.all(
+        "SELECT scope, coalesce(account_scope, scope), period, limit_nano, alert_nano FROM budget ORDER BY scope, period"
     ):
-        account = account_id(scope, Period(period), db.now_ms)
+        account = account_id(account_scope, Period(period), db.now_ms)
         row = db.one("SELECT limit_nano, posted_nano, reserved_nano, alerted_at_ms FROM account WHERE id = ?", account)
         budget = Budget(scope, Period(period), limit_nano, alert_nano)
         states.append(BudgetState(budget, account, *(row or (limit_nano, 0, 0, None))))

@@ -8,6 +8,7 @@ from accounting.sql.database import Database, Undo, values
 
 CONCURRENCY = "concurrency"
 TOKENS = "tokens_per_minute"
+COUNTED_AGAIN = ("requests_per_minute", "images_per_minute")
 CONCURRENCY_RETRY_MS = 1_000
 # What a request took of a limit: subject, name, minute, amount. Concurrency is of minute 0.
 Taken = tuple[str, str, int, int]
@@ -26,6 +27,16 @@ def take_limits(db: Database, hold: Hold) -> tuple[list[Taken], list[LimitState]
             raise Undo(Result.RATE_LIMITED, blocked_by=name, retry_after_ms=reset_ms)
         left.append(LimitState(name, cap, cap - used[name], reset_ms))
     return wanted, left
+
+
+def count_again(db: Database, hold: Hold) -> None:
+    """A retry that goes on with a hold is one more request, with its images; the tokens are the hold's."""
+    minute_ms = db.now_ms - db.now_ms % MINUTE_MS
+    caps = {name: cap for name, cap in hold.limits.given().items() if name in COUNTED_AGAIN}
+    used = _take(db, [(hold.root, name, minute_ms, _share(hold, name), cap) for name, cap in caps.items()])
+    for name in caps:
+        if name not in used:
+            raise Undo(Result.RATE_LIMITED, blocked_by=name, retry_after_ms=minute_ms + MINUTE_MS - db.now_ms)
 
 
 def return_limits(db: Database, rated: str, record: Attempt | None) -> None:

@@ -1,7 +1,8 @@
 """What a client asks again: with the same id, as the silent retry of an SDK, or under an idempotency key."""
 
-from accounting.command import Hold, Post, Reply, Result
+from accounting.command import Hold, Outcome, Post, Reply, Result
 from accounting.sql.database import Database
+from accounting.sql.rates import count_again
 
 IDEMPOTENCY_MS = 24 * 3_600_000
 # A batch runs for a day, and its worker may be away for days before it asks for a line again.
@@ -74,6 +75,7 @@ def _take_over(db: Database, hold: Hold) -> Reply | None:
     )  # fmt: skip
     if taken is None:
         return None
+    count_again(db, hold)
     db.change("INSERT INTO takeover (request_id, hold_id, attempt) VALUES (?, ?, ?)", hold.request_id, *taken)
     return Reply(Result.TAKEN_OVER, *taken)
 
@@ -83,17 +85,18 @@ def _replay(db: Database, hold: Hold) -> Reply | None:
     if hold.idempotency_key is None:
         return None
     row = db.one(
-        "SELECT idempotency.body_sha, request_id, response, state FROM idempotency JOIN hold USING (request_id)"
+        "SELECT idempotency.body_sha, request_id, response, state, why FROM idempotency JOIN hold USING (request_id)"
         " WHERE idempotency.key_id = ? AND idempotency.idempotency_key = ? AND idempotency.expires_at_ms > ?",
         hold.key_id, hold.idempotency_key, db.now_ms,
     )  # fmt: skip
     if row is None:
         return None
-    body_sha, request_id, response, state = row
+    body_sha, request_id, response, state, why = row
     if state == "void":
         return None  # it came to nothing: as if it had not been
     if body_sha != hold.body_sha:
         return Reply(Result.IDEMPOTENCY_KEY_REUSED)
     if state == "open":
         return Reply(Result.IN_PROGRESS, request_id, retry_after_ms=IN_PROGRESS_RETRY_MS)
-    return Reply(Result.REPLAYED, request_id, response=response)
+    # Else its client left: what it was sent is paid for, and is no answer.
+    return Reply(Result.REPLAYED, request_id, response=response) if why == Outcome.COMPLETE else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from accounting.bounds import unstorable
 from accounting.budget import BudgetState, UnknownScope
 from accounting.command import (
     AddKey,
@@ -26,6 +27,7 @@ from accounting.command import (
 )
 from accounting.failpoint import failpoint
 from accounting.key import KeyRecord
+from accounting.leap import Leaps
 from accounting.price import Price
 from accounting.sql import books, holds, keys, questions, verify
 from accounting.sql.database import Database, Refused, Undo
@@ -57,6 +59,8 @@ STEPS: dict[type[Any], Callable[[Database, Any], Reply]] = {
 class SqlStore(ABC):
     """Implements `accounting.store.Store`, but for what differs between databases."""
 
+    _leaps: Leaps
+
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[Database]:
         """A durable transaction, alone on the ledger. Raises `StoreError`."""
@@ -79,11 +83,15 @@ class SqlStore(ABC):
     def sweep(self) -> int:
         """See `Store.sweep`. Raises `StoreError`."""
         with self._transaction() as db:
+            leapt_ms, ahead_ms = self._leaps.since_last(db.now_ms)
+            if leapt_ms:
+                holds.postpone(db, leapt_ms)
             forget_minutes(db)
             forget_responses(db)
             voided = holds.expire(db)
             failpoint("sweeper.middle")
-            return voided
+        self._leaps.remember(ahead_ms)
+        return voided
 
     def restore(self, accounts: Sequence[Account], prices: Sequence[Price], entries: Iterable[Entry]) -> None:
         """See `Store.restore`. Raises `StoreError`."""
@@ -137,6 +145,8 @@ class SqlStore(ABC):
 
 def _carry_out(db: Database, command: Command) -> Reply:
     """Carry out one command; what cannot be done is undone, and leaves its neighbours in the transaction alone."""
+    if text := unstorable(command):
+        return Reply(Result.INVALID, blocked_by=text)
     db.later("SAVEPOINT command")
     try:
         reply = STEPS[type(command)](db, command)

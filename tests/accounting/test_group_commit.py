@@ -1,9 +1,9 @@
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,7 @@ from accounting.command import AddKey, Command, Grant, Reply, Result
 from accounting.group_commit import BATCH_MAX, GroupCommit, apply_each
 from accounting.key import KeyRecord
 from accounting.sqlite import SqliteStore
-from accounting.store import StoreError
+from accounting.store import Store, StoreError
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
@@ -71,6 +71,31 @@ def test_a_bad_row_leaves_nothing_behind(store: SqliteStore, rows: Rows):
     assert apply_each(store, [BAD, GIFT]) == [Reply(Result.INVALID), Reply(Result.CREATED)]
     assert rows("SELECT ref FROM entry WHERE account_id LIKE 'credit:%'") == [("gift",)]
     assert rows("SELECT id FROM account WHERE kind = 'credit'") == [("credit:org",)]
+
+
+class Poisoned:
+    """A store that one gift is too much for, whatever comes with it. `transactions`: how many were tried."""
+
+    def __init__(self, store: SqliteStore, poison: Grant) -> None:
+        self._store = store
+        self._poison = poison
+        self.transactions = 0
+
+    def apply(self, commands: Sequence[Command]) -> list[Reply]:
+        self.transactions += 1
+        if self._poison in commands:
+            raise StoreError("index row size exceeds its maximum")
+        return self._store.apply(commands)
+
+
+def test_a_command_that_the_store_fails_on_fails_alone(store: SqliteStore):
+    """A full batch with it takes effect but for it, with 16 transactions more and not 256."""
+    poisoned = Poisoned(store, gift(100))
+    told = apply_each(cast("Store", poisoned), [gift(number) for number in range(1, BATCH_MAX + 1)])
+    failed = [number for number, reply in enumerate(told, 1) if isinstance(reply, StoreError)]
+    assert failed == [100]
+    assert [reply for reply in told if reply == Reply(Result.CREATED)] == [Reply(Result.CREATED)] * (BATCH_MAX - 1)
+    assert poisoned.transactions == 1 + 16
 
 
 async def test_an_amount_beyond_64_bits_is_refused_and_harms_no_other(commits: GroupCommit):

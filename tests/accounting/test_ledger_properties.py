@@ -83,7 +83,7 @@ HOLDS = st.builds(
     amount_nano=st.integers(0, 40),
     body_sha=st.sampled_from(["a", "b"]),
     expires_in_ms=st.sampled_from([20_000, 3_600_000]),
-    user_id=st.sampled_from([None, "ann"]),
+    user_id=st.sampled_from([None] * 4 + ["ann"] * 4 + ["a" * 1_025, "a\0"]),
     idempotency_key=st.sampled_from([None, None, None, "order 7", "order 8"]),
 )
 RECORDS = st.builds(
@@ -103,7 +103,12 @@ RECORDS = st.builds(
 GRANTS = st.builds(
     Grant, st.sampled_from(["g1", "g2"]), st.sampled_from(["credit:org", "credit:poor"]), st.integers(0, 100)
 )
-SCOPES = st.sampled_from(["key:key_1", "key:key_9", "project:project", "project:other", "org:org", "team:red"])
+SCOPES = st.sampled_from(
+    [
+        "key:key_1", "key:key_9", "project:org/project", "project:poor/other", "project:nobody/other", "project:other",
+        "org:org", "team:red",
+    ]
+)  # fmt: skip
 BUDGETS = st.builds(
     SetBudget, SCOPES, st.sampled_from(Period), st.integers(0, 250), st.sampled_from([None, 20, 100])
 ) | st.builds(DropBudget, SCOPES, st.sampled_from(Period))
@@ -264,7 +269,7 @@ def steps_of(held: Held) -> st.SearchStrategy[Command]:
             st.just(hold.request_id),
             attempt,
             st.integers(0, hold.amount_nano + 1),
-            st.just(Outcome.COMPLETE),
+            st.sampled_from([Outcome.COMPLETE, Outcome.CLIENT_LEFT]),
             RECORDS,
             st.sampled_from([None, "{}"]),
         )

@@ -1,10 +1,12 @@
 """What only a PostgreSQL server can do, or suffer. What every store does is in `test_store.py`."""
 
+import string
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -15,6 +17,7 @@ from accounting import postgres
 from accounting.budget import Period
 from accounting.command import AddKey, Result, SetBudget
 from accounting.postgres import TURN, PostgresReader, PostgresStore
+from accounting.sql import schema
 from accounting.store import Snapshot, StoreError
 from tests.accounting.examples import HOLD, KEY, OPENING, POST, answer, results
 
@@ -92,7 +95,7 @@ def test_the_clock_is_the_databases(store: PostgresStore, rows: Rows):
 
 def test_writers_take_turns(store: PostgresStore, postgres_ledger_url: str):
     """Four stores at once, a budget worth ten of forty requests: just ten are taken, and nothing deadlocks."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 1_000), SetBudget("project:project", Period.DAY, 2_000)])
+    store.apply([SetBudget("org:org", Period.LIFETIME, 1_000), SetBudget("project:org/project", Period.DAY, 2_000)])
 
     def spend(writer: int) -> list[Result]:
         with closing(PostgresStore(postgres_ledger_url)) as mine:
@@ -103,6 +106,34 @@ def test_writers_take_turns(store: PostgresStore, postgres_ledger_url: str):
         outcomes = [result for outcome in pool.map(spend, range(4)) for result in outcome]
     assert sorted(outcomes) == [Result.CREATED] * 10 + [Result.NO_ROOM] * 30
     assert store.verify() == []
+
+
+def test_what_no_index_can_hold_is_refused_for_good(store: PostgresStore, rows: Rows):
+    """Such as a hold of before names had bounds: its charge is no failure that is worth another try."""
+    store.apply([HOLD, replace(HOLD, request_id="r2")])
+    user = "".join(Random(1).choices(string.ascii_letters, k=6_000))  # no secret
+    rows(f"UPDATE hold SET user_id = '{user}' WHERE request_id = 'r1'")
+    assert results(store, POST, replace(POST, request_id="r2")) == [Result.INVALID, Result.POSTED]
+    assert store.verify() == []
+
+
+def test_a_projects_budget_becomes_its_organisations(postgres_url: str, monkeypatch: pytest.MonkeyPatch):
+    """If it can only be one's; any other stays as it is."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "VERSION", 2)
+        PostgresStore(postgres_url).close()
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "INSERT INTO api_key (id, sha256, org_id, project_id, name, scopes, created_at_ms, models, limits, root_id) VALUES"
+            " ('1', '1', 'acme', 'scans', '', '[]', 1, '[]', '{}', ''), ('2', '2', 'acme', 'default', '', '[]', 1, '[]', '{}', ''),"
+            " ('3', '3', 'rival', 'default', '', '[]', 1, '[]', '{}', '')"
+        )
+        connection.execute(
+            "INSERT INTO budget VALUES ('project:scans', 'day', 9, NULL), ('project:default', 'day', 9, NULL)"
+        )
+    with closing(PostgresStore(postgres_url)) as store:
+        found = [(state.budget.scope, state.account.rpartition(":")[0]) for state in store.budgets()]
+    assert found == [("project:acme/scans", "bud:project:scans"), ("project:default", "bud:project:default")]
 
 
 def test_questions_are_answered_beside_a_transaction(store: PostgresStore):
@@ -122,17 +153,17 @@ def test_programs_that_start_at_once_make_one_ledger(postgres_url: str):
         for store in pool.map(PostgresStore, [postgres_url] * 3):
             store.close()
     with psycopg.connect(postgres_url) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,), (3,)]
 
 
 def test_a_newer_schema_is_refused(store: PostgresStore, rows: Rows, postgres_ledger_url: str):
     """An older program does not write into a newer ledger."""
-    rows("UPDATE schema_version SET version = 3")
+    rows("UPDATE schema_version SET version = version + 2")
     try:
-        with pytest.raises(StoreError, match=r"written by a newer vlmfleet \(schema 3, here 2\); upgrade"):
+        with pytest.raises(StoreError, match=r"written by a newer vlmfleet \(schema 5, here 3\); upgrade"):
             PostgresStore(postgres_ledger_url)
     finally:
-        rows("UPDATE schema_version SET version = 2")
+        rows("UPDATE schema_version SET version = version - 2")
     PostgresStore(postgres_ledger_url).close()
 
 

@@ -5,13 +5,18 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, Result
+from accounting import sqlite
+from accounting.budget import Period
+from accounting.command import AddKey, DropBudget, Grant, Result, SetBudget
+from accounting.sql import schema
 from accounting.sql.schema import FOLDER
 from accounting.sqlite import SqliteStore
 from accounting.store import Balance, Snapshot, StoreError, Total
@@ -187,6 +192,63 @@ def test_durability_that_is_not_honoured_is_refused(tmp_path: Path, monkeypatch:
         SqliteStore(Path(":memory:"), clock)
 
 
+def test_a_synchronous_that_is_not_honoured_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch, clock: Any):
+    """SQLite is asked what it does, not only told."""
+
+    class Deaf(sqlite3.Connection):
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            return super().execute(statement.replace("synchronous = 2", "synchronous = 1"), *parameters)
+
+    monkeypatch.setattr(
+        sqlite, "sqlite3", SimpleNamespace(**vars(sqlite3) | {"connect": partial(sqlite3.connect, factory=Deaf)})
+    )
+    with pytest.raises(StoreError, match="WAL with synchronous=FULL was not honoured"):
+        SqliteStore(file, clock)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO entry SELECT * FROM entry LIMIT 1",
+        "INSERT OR REPLACE INTO hold SELECT * FROM hold",
+        "REPLACE INTO attempt SELECT * FROM attempt",
+        "REPLACE INTO price SELECT * FROM price",
+    ],
+)
+def test_the_writer_itself_cannot_replace_what_was_written(store: SqliteStore, statement: str):
+    """REPLACE deletes, and what may not be deleted may not be replaced."""
+    store.apply([HOLD, POST])
+    with pytest.raises(sqlite3.IntegrityError):
+        store._db.execute(statement)
+
+
+def test_a_leap_of_the_clock_ends_no_hold(file: Path, clock: Any):
+    """What is open when a clock is set forward has all of its time left; what is opened later, too."""
+    steady_ms = 0
+    with closing(SqliteStore(file, clock, lambda: steady_ms)) as store:
+        store.apply([*OPENING, HOLD])
+        assert store.sweep() == 0
+        clock.ms += 3_600_000
+        assert store.sweep() == 0
+        clock.ms, steady_ms = clock.ms + 59_999, 59_999
+        assert store.sweep() == 0
+        clock.ms, steady_ms = clock.ms + 1, 60_000
+        assert store.sweep() == 1
+
+
+def test_a_leap_is_made_up_for_when_a_sweep_failed(file: Path, clock: Any):
+    """Nothing of a sweep that fails has happened, so the next one sees the leap."""
+    with closing(SqliteStore(file, clock, lambda: 0)) as store:
+        store.apply([*OPENING, HOLD])
+        store.sweep()
+        clock.ms += 3_600_000
+        store._db.execute("PRAGMA query_only = ON")
+        with pytest.raises(StoreError):
+            store.sweep()
+        store._db.execute("PRAGMA query_only = OFF")
+        assert store.sweep() == 0
+
+
 def test_a_ledger_has_one_writer(store: SqliteStore, file: Path, clock: Any):
     """A second one is refused while the first is open, whatever it wants to do; the first is not disturbed."""
     with pytest.raises(StoreError, match="another process writes this ledger"):
@@ -205,10 +267,10 @@ def test_closing_twice_is_safe(store: SqliteStore):
 def test_a_newer_schema_is_refused(store: SqliteStore, rows: Rows, file: Path, clock: Any):
     """An older program does not write into a newer ledger, and does not keep it locked."""
     store.close()
-    rows("PRAGMA user_version = 3")
-    with pytest.raises(StoreError, match=r"ledger\.db: written by a newer vlmfleet \(schema 3, here 2\); upgrade"):
+    rows("PRAGMA user_version = 4")
+    with pytest.raises(StoreError, match=r"ledger\.db: written by a newer vlmfleet \(schema 4, here 3\); upgrade"):
         SqliteStore(file, clock)
-    rows("PRAGMA user_version = 2")
+    rows("PRAGMA user_version = 3")
     SqliteStore(file, clock).close()
 
 
@@ -242,6 +304,63 @@ def test_a_ledger_of_version_1_is_brought_up_to_date(old_file: Path, clock: Any)
         assert store.usage(by_caller) == [
             Bucket(0, ("org", "team", "key_1", "ann"), 1, 2, 4, 64, 2_392, 10, 150, 3_000)
         ]
+
+
+PROJECT_BUDGETS = """
+INSERT INTO api_key VALUES
+  ('key_1', 's1', 'acme', 'scans', 'a', '[]', 1, NULL, NULL, '[]', '{}', '', NULL),
+  ('key_2', 's2', 'acme', 'scans', 'b', '[]', 1, NULL, 2, '[]', '{}', '', NULL),
+  ('key_3', 's3', 'acme', 'default', 'c', '[]', 1, NULL, NULL, '[]', '{}', '', NULL),
+  ('key_4', 's4', 'rival', 'default', 'd', '[]', 1, NULL, NULL, '[]', '{}', '', NULL);
+INSERT INTO budget VALUES
+  ('project:scans', 'month', 5000, 4000), ('project:default', 'month', 5000, NULL), ('project:typo', 'day', 5000, NULL),
+  ('org:acme', 'day', 9000, NULL);
+INSERT INTO account (id, kind, limit_nano) VALUES
+  ('bud:project:scans:1970-01', 'budget', 5000), ('bud:project:default:1970-01', 'budget', 5000);
+"""
+
+
+@pytest.fixture
+def file_of_version_2(file: Path, rows: Rows, clock: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ledger that version 2 has left behind, with budgets of projects that do not say of which organisation."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "VERSION", 2)
+        patch.setattr(sqlite, "VERSION", 2)
+        SqliteStore(file, clock).close()
+    for statement in PROJECT_BUDGETS.split(";\n"):
+        rows(statement)
+    return file
+
+
+def test_a_projects_budget_becomes_its_organisations(file_of_version_2: Path, clock: Any):
+    """With its accounts, and so with all that was spent of it; a key that was revoked counts as its organisation's, too."""
+    with closing(SqliteStore(file_of_version_2, clock)) as store:
+        store.apply([*OPENING, Grant("g", "credit:acme", 10_000)])
+        hold = replace(HOLD, org_id="acme", project_id="scans")
+        second = replace(hold, request_id="r2", amount_nano=2_001)
+        assert results(store, hold, POST, second) == [Result.CREATED, Result.POSTED, Result.NO_ROOM]
+        state = next(state for state in store.budgets() if state.budget.scope == "project:acme/scans")
+        assert (state.account, state.posted_nano) == ("bud:project:scans:1970-01", 3_000)
+        assert results(store, SetBudget("project:acme/scans", Period.MONTH, 6_000), second) == [
+            Result.CHANGED,
+            Result.CREATED,
+        ]
+        assert store.verify() == []
+
+
+def test_a_projects_budget_that_may_be_two_organisations_bounds_both(file_of_version_2: Path, clock: Any):
+    """As before the upgrade, until an operator has said whose it is: nothing is without a bound meanwhile."""
+    with closing(SqliteStore(file_of_version_2, clock)) as store:
+        scopes = [state.budget.scope for state in store.budgets()]
+        assert scopes == ["org:acme", "project:acme/scans", "project:default", "project:typo"]
+        store.apply([*OPENING, Grant("a", "credit:acme", 10_000), Grant("b", "credit:rival", 10_000)])
+        holds = [
+            replace(HOLD, request_id=org_id, org_id=org_id, project_id="default", amount_nano=3_000)
+            for org_id in ("acme", "rival")
+        ]
+        assert results(store, *holds) == [Result.CREATED, Result.NO_ROOM]
+        chosen = SetBudget("project:acme/default", Period.MONTH, 5_000), DropBudget("project:default", Period.MONTH)
+        assert results(store, *chosen, holds[1]) == [Result.CREATED, Result.CHANGED, Result.CREATED]
 
 
 def test_an_open_hold_of_version_1_is_settled_by_version_2(old_file: Path, clock: Any):

@@ -1,8 +1,10 @@
 """The contract of `accounting.store.Store`, the same for every implementation."""
 
+import string
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from accounting.command import (
     DropBudget,
     FirstByte,
     Grant,
+    Outcome,
     Post,
     Refund,
     Reply,
@@ -139,7 +142,7 @@ def test_what_is_reserved_counts_against_the_limit(store: Store):
         ({"amount_nano": -1}, Reply(Result.INVALID)),
         ({"amount_nano": 2**63}, Reply(Result.INVALID)),
         ({"tier": "free"}, Reply(Result.INVALID)),
-        ({"amount_nano": 5_001}, Reply(Result.NO_ROOM, blocked_by="bud:project:project:1970-01")),
+        ({"amount_nano": 5_001}, Reply(Result.NO_ROOM, blocked_by="bud:project:org/project:1970-01")),
         ({"tokens_max": 5_001}, Reply(Result.RATE_LIMITED, blocked_by="tokens_per_minute", retry_after_ms=59_000)),
     ],
 )
@@ -147,7 +150,7 @@ def test_a_refused_hold_leaves_nothing_behind(store: Store, change: dict[str, An
     """No row, no reservation in the accounts that had room, no account of a period, no share of a limit, no memory of its
     idempotency key.
     """
-    store.apply([SetBudget("project:project", Period.MONTH, 5_000), SetBudget("org:org", Period.DAY, 50_000)])
+    store.apply([SetBudget("project:org/project", Period.MONTH, 5_000), SetBudget("org:org", Period.DAY, 50_000)])
     before = everything(store)
     hold = replace(HOLD, limits=RateLimits(1, 2, 5_000, 1), idempotency_key="order 7")
     assert answer(store, replace(hold, **change)) == reply
@@ -163,6 +166,43 @@ def test_a_request_id_is_used_once(store: Store, change: dict[str, Any]):
     other = replace(HOLD, **change)
     assert results(store, HOLD, other) == [Result.CREATED, Result.EXISTS_WITH_DIFFERENT_CONTENT]
     assert store.snapshot().reserved_nano == 4_000
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"user_id": "a" * 1_025}, "user_id"),
+        ({"user_id": "\0"}, "user_id"),
+        ({"user_id": "\ud800"}, "user_id"),
+        ({"metadata": '"\0"'}, "metadata"),
+        ({"idempotency_key": "é" * 513}, "idempotency_key"),
+        ({"project_id": "p" * 256}, "project_id"),
+    ],
+)
+def test_a_hold_whose_charge_could_not_be_kept_is_refused(store: Store, change: dict[str, str], field: str):
+    """By its field, with the engine not yet asked; its neighbours are not harmed."""
+    other = replace(HOLD, request_id="r2")
+    assert store.apply([replace(HOLD, **change), other]) == [
+        Reply(Result.INVALID, blocked_by=field),
+        Reply(Result.CREATED, "r2"),
+    ]
+
+
+def test_every_hold_that_is_taken_can_be_charged(store: Store):
+    """With the longest of every name, and characters that no index compresses."""
+    texts = {name: noise(255) for name in ("request_id", "key_id", "project_id", "body_sha", "gateway_id")}
+    org_id, model, user_id = noise(240), noise(255), noise(1_024)
+    longest = replace(HOLD, **texts, org_id=org_id, model=model, user_id=user_id, idempotency_key=noise(1_024))
+    store.apply([AddPrice(replace(PRICE, model=model)), Grant("g", f"credit:{org_id}", 10_000)])
+    store.apply([SetBudget(f"project:{org_id}/{texts['project_id']}", Period.DAY, 10_000)])
+    post = replace(POST, request_id=texts["request_id"], response="{}")
+    assert results(store, longest, post) == [Result.CREATED, Result.POSTED]
+    assert results(store, Refund(noise(1_024), texts["request_id"], 1, "blurred")) == [Result.CREATED]
+
+
+def noise(size: int) -> str:
+    """So many letters without an order."""
+    return "".join(Random(size).choices(string.ascii_letters, k=size))  # no secret
 
 
 # --- Their ends
@@ -404,6 +444,18 @@ def test_an_answer_that_was_not_kept_is_replayed_by_its_id(store: Store):
     assert answer(store, replace(NAMED, request_id="r2")) == Reply(Result.REPLAYED, "r1")
 
 
+def test_a_part_of_an_answer_is_not_replayed(store: Store):
+    """Its client left, and has paid for it: the next request with the key runs, and its whole answer is the key's."""
+    left = replace(POST, outcome=Outcome.CLIENT_LEFT, charged_nano=1_000, response='{"part": 1}')
+    store.apply([NAMED, left])
+    again = replace(NAMED, request_id="r2")
+    assert answer(store, replace(again, body_sha="other")) == Reply(Result.IDEMPOTENCY_KEY_REUSED)
+    assert answer(store, again) == Reply(Result.CREATED, "r2")
+    store.apply([replace(POST, request_id="r2", response="{}")])
+    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, "r2", response="{}")
+    assert balance(store, "credit:org") == (1_000 + 3_000 - CREDIT_NANO, 0)
+
+
 def test_a_request_that_is_still_running_is_not_started_twice(store: Store):
     """Nor after its first byte, when a retry cannot take it over either."""
     store.apply([NAMED])
@@ -444,7 +496,7 @@ def test_the_key_of_a_voided_request_may_be_used_again(store: Store):
 # --- Budgets
 
 
-@pytest.mark.parametrize("scope", ["key:key_1", "project:project", "org:org"])
+@pytest.mark.parametrize("scope", ["key:key_1", "project:org/project", "org:org"])
 @pytest.mark.parametrize("period", Period)
 def test_a_budget_bounds_its_scope(store: Store, scope: str, period: Period):
     """To the last nano-dollar, charges and holds together."""
@@ -454,6 +506,18 @@ def test_a_budget_bounds_its_scope(store: Store, scope: str, period: Period):
     assert (state.posted_nano, state.reserved_nano, state.remaining_nano) == (3_000, 0, 4_000)
     assert answer(store, full) == Reply(Result.NO_ROOM, blocked_by=state.account)
     assert results(store, replace(full, amount_nano=4_000)) == [Result.CREATED]
+
+
+def test_projects_of_one_name_have_budgets_of_their_own(store: Store):
+    """Each organisation's is its own, however it is called."""
+    store.apply([Grant("g", "credit:rival", 10_000), SetBudget("project:org/project", Period.DAY, 5_000)])
+    rival = replace(HOLD, request_id="r2", org_id="rival")
+    assert results(store, rival, replace(rival, request_id="r3"), HOLD) == [Result.CREATED] * 3
+
+
+@pytest.mark.parametrize("scope", ["project:project", "project:/project", "project:org/"])
+def test_a_projects_budget_says_of_which_organisation(store: Store, scope: str):
+    assert results(store, SetBudget(scope, Period.DAY, 5_000)) == [Result.INVALID]
 
 
 @pytest.mark.parametrize("change", [{"key_id": "key_2"}, {"key_id": "key_1", "root_key_id": "key_0"}])
@@ -472,13 +536,13 @@ def test_a_rotated_key_pays_from_the_budget_of_its_root(store: Store):
 
 def test_every_budget_that_applies_is_charged(store: Store):
     """Credit pays once; each budget counts it, and one contra account balances them."""
-    store.apply([SetBudget("project:project", Period.DAY, 5_000), SetBudget("org:org", Period.LIFETIME, 6_000)])
+    store.apply([SetBudget("project:org/project", Period.DAY, 5_000), SetBudget("org:org", Period.LIFETIME, 6_000)])
     store.apply([HOLD, POST])
     assert [(entry.account, entry.amount_nano) for entry in store.entries(0, 100) if entry.ref == "r1"] == [
         ("credit:org", 3_000),
         ("revenue", -3_000),
         ("bud:org:org:lifetime", 3_000),
-        ("bud:project:project:1970-01-01", 3_000),
+        ("bud:project:org/project:1970-01-01", 3_000),
         ("contra:budget", -6_000),
     ]
 
@@ -692,11 +756,23 @@ def test_concurrency_counts_open_holds(store: Store, clock: Clock, end: str):
     assert results(store, holds[2]) == [Result.CREATED]
 
 
-def test_a_take_over_takes_no_limit_again(store: Store):
-    """It is the same request."""
-    limits = RateLimits(requests_per_minute=1, concurrency=1)
+def test_a_take_over_is_one_more_request_with_its_images(store: Store, clock: Clock):
+    """The engine works again; tokens and concurrency are the hold's."""
+    limits = RateLimits(requests_per_minute=3, images_per_minute=4, tokens_per_minute=3_000, concurrency=1)
     store.apply([replace(HOLD, limits=limits)])
-    assert results(store, replace(RETRY, limits=limits)) == [Result.TAKEN_OVER]
+    retries = [replace(RETRY, request_id=name, limits=limits) for name in ("r2", "r3")]
+    assert results(store, *retries) == [Result.TAKEN_OVER, Result.RATE_LIMITED]
+    clock.ms += 60_000
+    assert answer(store, retries[1]) == Reply(Result.TAKEN_OVER, "r1", attempt=3)
+
+
+def test_a_take_over_above_the_limit_leaves_the_hold_to_the_first_try(store: Store):
+    """It is not the retry's, so it is not lost."""
+    limits = RateLimits(requests_per_minute=1)
+    store.apply([replace(HOLD, limits=limits)])
+    refused = Reply(Result.RATE_LIMITED, blocked_by="requests_per_minute", retry_after_ms=59_000)
+    assert answer(store, replace(RETRY, limits=limits)) == refused
+    assert results(store, POST) == [Result.POSTED]
 
 
 def test_a_rotated_key_shares_the_limits_of_its_root(store: Store):
