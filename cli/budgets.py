@@ -1,14 +1,20 @@
 """`vlmfleet budgets`."""
 
+import sys
 from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Key, Url
+from cli.options import AsJson, Create, Key, Url
 from cli.server import Server, given
 from cli.table import dollars, moment, show, show_one, text
 
 PATH = "/v1/admin/budgets"
+# A budget from before a project's said of which organisation it is, where an operator has to choose.
+WHOSE = (
+    "{scope} does not say of which organisation the project is, so it bounds all of that name. Set one for each that it is for, as "
+    "in: budgets set project:<organisation>/... {period} {limit_usd}; then: budgets drop {scope} {period}"
+)
 COLUMNS = [
     text("scope"),
     text("period"),
@@ -22,7 +28,7 @@ COLUMNS = [
 
 app = typer.Typer(no_args_is_help=True, help="Budgets: what a key, a project or an organisation may spend in a period.")
 
-Scope = Annotated[str, typer.Argument(help="key:<id>, project:<id> or org:<id>.")]
+Scope = Annotated[str, typer.Argument(help="key:<id>, project:<organisation>/<project> or org:<id>.")]
 Period = Annotated[str, typer.Argument(help="day, month or lifetime; UTC.")]
 
 
@@ -31,6 +37,9 @@ def list_budgets(url: Url = None, key: Key = None, as_json: AsJson = False) -> N
     """Every budget, and what is left of it now."""
     answer = Server(url, key).get(PATH)
     show(COLUMNS, answer["data"], answer, as_json=as_json)
+    for budget in answer["data"]:
+        if budget["shared"]:
+            print(WHOSE.format(**budget), file=sys.stderr)
 
 
 @app.command("set")
@@ -41,12 +50,13 @@ def set_budget(
     alert: Annotated[
         str | None, typer.Option(metavar="USD", help="From this sum on it is told; stops nothing.")
     ] = None,
+    create: Create = False,
     url: Url = None,
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Make or change a budget; it counts at once."""
-    fields = given(limit_usd=limit, alert_usd=alert)
+    fields = given(limit_usd=limit, alert_usd=alert, create=create)
     show_one(COLUMNS, Server(url, key).put(f"{PATH}/{scope}/{period}", fields), as_json=as_json)
 
 

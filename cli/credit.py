@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import AsJson, Key, Url
+from cli.options import AsJson, Create, Key, Url
 from cli.server import Server
 from cli.table import dollars, show, show_one, text
 
@@ -26,10 +26,17 @@ Reason = Annotated[str, typer.Option(help="Is kept in the audit log.")]
 
 @app.command("grant")
 def grant(
-    org: str, amount: Amount, ref: Ref, reason: Reason, url: Url = None, key: Key = None, as_json: AsJson = False
+    org: str,
+    amount: Amount,
+    ref: Ref,
+    reason: Reason,
+    create: Create = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give an organisation credit."""
-    fields = {"org": org, "amount_usd": amount, "ref": ref, "reason": reason}
+    fields = {"org": org, "amount_usd": amount, "ref": ref, "reason": reason, "create": create}
     columns = [text("result"), text("ref"), text("org"), dollars("amount_usd"), text("reason")]
     show_one(columns, Server(url, key).post("/v1/admin/credits", fields), as_json=as_json)
 

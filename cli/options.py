@@ -18,4 +18,7 @@ Key = Annotated[
         "Default: the file .vlmfleet/admin-key.",
     ),
 ]
+Create = Annotated[
+    bool, typer.Option("--create", help="The organisation or project is new: nothing is known of it yet.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the fleet answers, as JSON.")]

@@ -17,6 +17,7 @@ from accounting.key import KeyRecord
 from accounting.limits import LimitState
 from accounting.price import Price, Quote, Work, quote
 from deployments.gateway.errors import (
+    BadRequest,
     BudgetSpent,
     GatewayError,
     IdempotencyKeyReused,
@@ -39,6 +40,9 @@ HELD = frozenset({Result.CREATED, Result.EXISTS, Result.TAKEN_OVER})
 PAID = frozenset({Result.POSTED, Result.ALREADY_POSTED})
 # Whose budget an account `bud:<kind>:...` is, in the words of OpenAI's error codes.
 BUDGET_OF = {"key": "key", "project": "project", "org": "organization"}
+
+# What of a hold is the caller's own text, and what the caller calls it.
+CALLERS_TEXTS = {"user_id": "user", "metadata": "metadata", "idempotency_key": "Idempotency-Key"}
 
 Tier = Literal["default", "batch"]
 
@@ -329,6 +333,11 @@ def refusal(reply: Reply) -> GatewayError:
     if reply.result in (Result.NO_ROOM, Result.NO_SUCH_ACCOUNT):
         kind, _, owner = (reply.blocked_by or "").partition(":")
         return BudgetSpent(BUDGET_OF[owner.partition(":")[0]]) if kind == "bud" else OutOfCredit()
+    if reply.result is Result.INVALID and reply.blocked_by in CALLERS_TEXTS:
+        name = CALLERS_TEXTS[reply.blocked_by]
+        return BadRequest(
+            f"'{name}' is too long, or has characters that cannot be stored. Shorten or remove it.", param=name
+        )
     if reply.result is Result.RATE_LIMITED:
         return RateLimited(reply.blocked_by or "", reply.retry_after_ms or 1_000)
     if reply.result in REFUSALS:

@@ -12,6 +12,7 @@
       ModelNotFound              404
         ModelNotDeployed         404  it is in the catalog, and not served here
       NothingOfThatName          404  what is asked for or about is not there
+        UnknownOwner             404  an organisation or project that nothing is known of yet
       MethodNotAllowed           405
       BodyTooSlow                408  the body came too slowly
       InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
@@ -155,6 +156,17 @@ class NothingOfThatName(GatewayError):
 
     def __init__(self, what: str, *, param: str | None = None) -> None:
         super().__init__(f"There is no {what} of that name here. Check its name.", param=param)
+
+
+class UnknownOwner(NothingOfThatName):
+    """`what`: "organisation" or "project"."""
+
+    def __init__(self, what: str, *, param: str) -> None:
+        GatewayError.__init__(
+            self,
+            f"No key is of this {what}. Check its name; if it is new, send 'create': true, or --create on the command line.",
+            param=param,
+        )
 
 
 class MethodNotAllowed(GatewayError):

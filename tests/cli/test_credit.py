@@ -5,7 +5,7 @@ from tests.gateway.house import question
 
 def test_credit_is_given_once_a_ref(fleet: Fleet, vlmfleet: Vlmfleet):
     """The repeat says so."""
-    words = ("credit", "grant", "acme", "2.50", "--ref", "invoice-7", "--reason", "paid", "--json")
+    words = ("credit", "grant", "acme", "2.50", "--ref", "invoice-7", "--reason", "paid", "--create", "--json")
     assert [vlmfleet(*words).json["result"] for _ in range(2)] == ["created", "exists"]
     assert "credit:acme" in vlmfleet("credit", "balances").out
 

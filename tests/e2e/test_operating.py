@@ -54,12 +54,12 @@ def ask_all(client: openai.OpenAI, some: list[Example]) -> list[ChatCompletion]:
 
 def test_a_budget_is_spent_to_its_last_image_and_no_further(cluster, made_key, held_out):
     key, client = made_key("--project", "budgeted")
-    vlm(cluster, "budgets", "set", "project:budgeted", "month", THREE_IMAGES_USD)
+    vlm(cluster, "budgets", "set", "project:default/budgeted", "month", THREE_IMAGES_USD)
     assert [answer.usage.cost for answer in ask_all(client, held_out[:3])] == [float(PRICE_USD)] * 3
     with pytest.raises(openai.RateLimitError) as refusal:
         client.chat.completions.create(**about(held_out[3]))
     assert refusal.value.code == "project_spend_limit_exceeded"
-    (budget,) = (one for one in vlm(cluster, "budgets", "list")["data"] if one["scope"] == "project:budgeted")
+    (budget,) = (one for one in vlm(cluster, "budgets", "list")["data"] if one["scope"] == "project:default/budgeted")
     assert (budget["posted_usd"], budget["remaining_usd"]) == (THREE_IMAGES_USD, "0")
     assert key["id"] in {one["id"] for one in vlm(cluster, "keys", "list")["data"]}
 

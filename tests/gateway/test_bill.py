@@ -314,6 +314,8 @@ async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house:
         (Reply(Result.NO_SUCH_PRICE), 503, "price_unavailable"),
         (Reply(Result.EXISTS_WITH_DIFFERENT_CONTENT), 503, "ledger_unavailable"),
         (Reply(Result.INVALID), 503, "ledger_unavailable"),
+        (Reply(Result.INVALID, blocked_by="request_id"), 503, "ledger_unavailable"),
+        (Reply(Result.INVALID, blocked_by="user_id"), 400, None),
     ],
     ids=lambda value: f"{value.result}-{value.blocked_by}" if isinstance(value, Reply) else None,
 )

@@ -72,17 +72,21 @@ async def test_tool_calls_are_told_again(house: House):
     assert second.events[0]["choices"][0]["delta"]["tool_calls"] == [{"index": 0} | CALL]
 
 
-async def test_what_a_client_left_is_told_again_as_far_as_it_was_paid_for(house: House):
-    """The same part of an answer, not a second request."""
+async def test_what_a_client_left_is_no_answer_and_the_next_request_runs(house: House):
+    """What it was sent is paid for; the whole answer is another one, and told again as often as it is asked for."""
     house.engine.behaves = parks_after(2)
     client, asking = house.begin(question(**STREAM), **KEYED)
     await client.has(2)
     client.leave()
     await asking
+    other = await house.ask(question(**STREAM, temperature=1), **KEYED)
+    assert (other.status, other.error["code"]) == (400, "idempotency_key_reuse")
+    house.engine.behaves = answers
     again = await house.ask(question(**STREAM), **KEYED)
-    assert again.events[0]["choices"][0]["delta"]["content"] == WORDS[0]
-    assert again.events[0]["choices"][0]["finish_reason"] is None
-    assert await house.charges_nano() == [charge_nano(1)]
+    assert REPLAYED not in again.headers
+    assert again.events[-3]["choices"][0]["finish_reason"] == "stop"
+    assert (await house.ask(question(**STREAM), **KEYED)).headers[REPLAYED] == "true"
+    assert await house.charges_nano() == [charge_nano(1), COMPLETE_NANO]
 
 
 async def test_a_request_that_still_runs_is_not_run_twice(house: House):

@@ -178,7 +178,7 @@ async def test_a_key_uses_the_models_on_its_list(house: House):
 async def test_a_budget_that_is_spent_is_told_by_its_owner(house: House, kind: str, code: str, period: Period):
     """No retry can help, so OpenAI's SDKs are told not to try."""
     hold_nano = int((await house.ask(question())).headers["x-vlm-hold-nanousd"])
-    scope = {"key": f"key:{house.record.id}", "project": "project:project", "org": "org:org"}[kind]
+    scope = {"key": f"key:{house.record.id}", "project": "project:org/project", "org": "org:org"}[kind]
     assert await house.do(SetBudget(scope, period, hold_nano)) == [Result.CREATED]
     assert (await house.ask(question())).status == 200
     refused = await house.ask(question())

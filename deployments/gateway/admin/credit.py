@@ -9,6 +9,7 @@ from accounting.command import Grant, Refund
 from accounting.money import usd
 from accounting.store import Balance
 from deployments.gateway.admin.call import Answer, Call
+from deployments.gateway.admin.owners import check_organisation
 from deployments.gateway.admin.shape import dollars, listed
 from deployments.gateway.answer import completion_id
 from deployments.gateway.desk import Desk
@@ -18,13 +19,14 @@ Reason = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class CreditForm(Form):
-    """Sent again with the same `ref`, it is given once."""
+    """Sent again with the same `ref`, it is given once. `create`: the organisation may be one that has neither key nor account."""
 
     ref: Ref
     org: Id
     amount_nano: Annotated[Dollars, Field(alias="amount_usd")]
     reason: Reason
     currency: Currency = "usd"
+    create: bool = False
 
 
 class RefundForm(Form):
@@ -50,6 +52,8 @@ class Credit:
 
     async def grant(self, call: Call) -> dict[str, Any]:
         asked = read_body(CreditForm, call.body)
+        if not asked.create:
+            await check_organisation(self._desk, asked.org, param="org")
         grant = Grant(asked.ref, f"credit:{asked.org}", asked.amount_nano, asked.reason, by=call.by.id)
         reply = await self._desk.carry_out(grant)
         return {

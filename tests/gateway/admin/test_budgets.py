@@ -3,9 +3,12 @@ from typing import Any
 import pytest
 
 from accounting.budget import Budget, BudgetState, Period
+from accounting.command import AddKey
+from accounting.key import Scope, mint
 from accounting.money import usd
 from deployments.gateway.admin.budgets import budget_object
 from tests.gateway.admin.operator import call, done, told
+from tests.gateway.client import Client
 from tests.gateway.house import House, question
 
 
@@ -17,6 +20,7 @@ async def test_a_budget_is_set_and_read(house: House):
     assert made == {
         "object": "budget",
         "scope": "org:org",
+        "shared": False,
         "period": "month",
         "account": "bud:org:org:1970-01",
         "limit_usd": "10.5",
@@ -54,7 +58,7 @@ async def test_a_key_is_bounded_by_its_root(house: House):
 
 async def test_a_budget_that_is_dropped_bounds_nothing(house: House):
     """A second time there is none."""
-    path = "/budgets/project:project/day"
+    path = "/budgets/project:org/project/day"
     await done(house, "PUT", path, limit_usd="0.000000001")
     assert (await house.ask(question())).status == 429
     assert (await done(house, "DELETE", path))["deleted"] is True
@@ -69,6 +73,14 @@ async def test_a_budget_that_is_dropped_bounds_nothing(house: House):
         ("org/day", {"limit_usd": "1"}, 400, "scope"),
         ("org:/day", {"limit_usd": "1"}, 400, "scope"),
         ("key:key_none/day", {"limit_usd": "1"}, 404, "scope"),
+        ("project:project/day", {"limit_usd": "1"}, 400, "scope"),
+        ("project:project/day", {"limit_usd": "1", "create": True}, 400, "scope"),
+        ("project:org/project/more/day", {"limit_usd": "1", "create": True}, 400, "scope"),
+        ("project:org/scans/day", {"limit_usd": "1"}, 404, "scope"),
+        ("project:rival/project/day", {"limit_usd": "1"}, 404, "scope"),
+        ("org:rival/day", {"limit_usd": "1"}, 404, "scope"),
+        ("org:a b/day", {"limit_usd": "1", "create": True}, 400, "scope"),
+        ("day", {"limit_usd": "1"}, 400, "scope"),
         ("org:org/week", {"limit_usd": "1"}, 400, "period"),
         ("org:org/day", {}, 400, "limit_usd"),
         ("org:org/day", {"limit_usd": 1}, 400, "limit_usd"),
@@ -88,6 +100,22 @@ async def test_a_budget_that_cannot_be_is_refused_by_field(
     """And none is set."""
     assert told(await call(house, "PUT", f"/budgets/{path}", **fields)) == (status, param)
     assert (await done(house, "GET", "/budgets"))["data"] == []
+
+
+@pytest.mark.parametrize("scope", ["org:rival", "project:org/scans"])
+async def test_a_budget_of_somebody_new_has_to_be_meant(house: House, scope: str):
+    """As credit has."""
+    made = await done(house, "PUT", f"/budgets/{scope}/day", limit_usd="1", create=True)
+    assert (made["scope"], made["shared"]) == (scope, False)
+
+
+async def test_a_projects_budget_bounds_the_project_of_its_organisation_only(house: House):
+    """Another organisation's has the same name, and nothing to do with it."""
+    key, record = mint("rival", "project", "rival", (Scope.INFERENCE,))
+    await house.do(AddKey(record, credit_nano=10**9))
+    await done(house, "PUT", "/budgets/project:org/project/day", limit_usd="0.000000001")
+    assert (await house.ask(question())).error["code"] == "project_spend_limit_exceeded"
+    assert (await Client(question(), key).ask(house.app)).status == 200
 
 
 def test_a_lowered_limit_is_shown_beside_what_holds():

@@ -26,7 +26,7 @@ async def charged(house: House) -> tuple[str, int]:
 
 async def test_credit_is_given_once_a_ref(house: House):
     """A repeat is told as such, and changes nothing."""
-    given = await done(house, "POST", "/credits", **CREDIT)
+    given = await done(house, "POST", "/credits", **CREDIT, create=True)
     assert given == {"object": "credit", "result": "created"} | CREDIT | {"amount_usd": "2.5"}
     assert (await done(house, "POST", "/credits", **CREDIT))["result"] == "exists"
     shown = await balance(house, "credit:acme")
@@ -36,10 +36,21 @@ async def test_credit_is_given_once_a_ref(house: House):
 @pytest.mark.parametrize("change", [{"amount_usd": "2.51"}, {"org": "other"}])
 async def test_a_ref_is_for_one_credit(house: House, change: dict[str, str]):
     """The same ref for something else is a mistake of the caller's."""
-    await done(house, "POST", "/credits", **CREDIT)
-    refused = await call(house, "POST", "/credits", **CREDIT | change)
+    await done(house, "POST", "/credits", **CREDIT, create=True)
+    refused = await call(house, "POST", "/credits", **CREDIT | change, create=True)
     assert told(refused) == (409, "ref")
     assert refused.headers["x-should-retry"] == "false"
+
+
+async def test_credit_for_nobody_is_a_slip(house: House):
+    """An organisation is known by a key or an account; a new one has to be meant."""
+    slip = CREDIT | {"org": "orgg"}
+    assert told(await call(house, "POST", "/credits", **slip)) == (404, "org")
+    assert all(shown["account"] != "credit:orgg" for shown in (await done(house, "GET", "/balances"))["data"])
+    assert (await done(house, "POST", "/credits", **slip | {"org": "org"}))["result"] == "created"
+    new = slip | {"ref": "invoice-8"}
+    assert (await done(house, "POST", "/credits", **new, create=True))["result"] == "created"
+    assert (await done(house, "POST", "/credits", **new | {"ref": "invoice-9"}))["result"] == "created"
 
 
 async def test_a_refund_goes_back_to_who_paid(house: House):
