@@ -10,6 +10,8 @@ RAY_MIN = (2, 60, 0)
 HOLDS_OPEN_MANY = 500
 MISMATCH_MAX = 0.05
 STARTS_FAILED_MANY = 3
+# Decisions come once a second; without any for so long, Serve's own rule stands in (deployments/scaling/policy.py).
+UNDECIDED_MAX_S = 30.0
 RUNNING = "RUNNING"
 HEALTHY = "HEALTHY"
 
@@ -28,7 +30,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the gateway and its `/metrics` say. `skew_s`: its clock less ours, None if it does not tell. Counts by model."""
+    """What the gateway and its `/metrics` say. `skew_s`: its clock less ours, None if it does not tell. Counts by model.
+
+    `undecided_s`: since the autoscaler last decided about each model, None if it does not answer.
+    """
 
     answers: bool
     ready: bool = False
@@ -39,6 +44,7 @@ class Fleet:
     starts_failed: dict[str, int] = field(default_factory=dict)
     mismatch_ratios: dict[str, float] = field(default_factory=dict)
     holds_open: int = 0
+    undecided_s: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,15 @@ def diagnosed(
     fleet: Fleet, ray: Ray | Silent | None, ledger: Ledger | Silent | None, haproxy: str | None
 ) -> list[Finding]:
     """Every check once. What nobody asked for is None and `unknown`, which is no fault. `haproxy`: RAY_SERVE_ENABLE_HA_PROXY."""
-    return [*_gateway(fleet), *_models(fleet), *_money(fleet), *_ray(ray), *_ledger(ledger, fleet), _haproxy(haproxy)]
+    return [
+        *_gateway(fleet),
+        *_models(fleet),
+        *_decisions(fleet),
+        *_money(fleet),
+        *_ray(ray),
+        *_ledger(ledger, fleet),
+        _haproxy(haproxy),
+    ]
 
 
 def _gateway(fleet: Fleet) -> Iterator[Finding]:
@@ -121,6 +135,23 @@ def _models(fleet: Fleet) -> Iterator[Finding]:
                 "no replica is ready",
                 "right if it scales to zero; else see `serve status` and the replica's log",
             )
+
+
+def _decisions(fleet: Fleet) -> Iterator[Finding]:
+    if not fleet.ready or fleet.key_refused:
+        return
+    advice = "look at the application `scaling` in `serve status`; docs/operations.md, VlmfleetNobodyDecides"
+    if fleet.undecided_s is None:
+        yield Finding("autoscaler", "fault", "nobody decides how many replicas run", advice)
+        return
+    ages_s = {model: fleet.undecided_s[model] for model in fleet.models if model in fleet.undecided_s}
+    late = {model: age_s for model, age_s in ages_s.items() if age_s > UNDECIDED_MAX_S}
+    for model, age_s in late.items():
+        yield Finding("autoscaler", "fault", f"no decision about {model} for {age_s:.0f} s", advice)
+    if not ages_s:
+        yield Finding("autoscaler", "unknown", "no decision yet", "right just after a start, or without `scaling`")
+    elif not late:
+        yield Finding("autoscaler", "ok", f"decides, {max(ages_s.values()):.0f} s ago at most")
 
 
 def _money(fleet: Fleet) -> Iterator[Finding]:

@@ -78,7 +78,16 @@ def _fleet(server: Server) -> Fleet:
         starts_failed=_by_model(values, "vlmfleet_hour_starts", outcome="failed"),
         mismatch_ratios={labels["model"]: ratio for labels, ratio in values.get("vlmfleet_witness_mismatch_ratio", [])},
         holds_open=int(sum(value for _, value in values.get("vlmfleet_holds_open", []))),
+        undecided_s=_undecided_s(server, seen.skew_s or 0.0),
     )
+
+
+def _undecided_s(server: Server, skew_s: float) -> dict[str, float] | None:
+    """By model; None if no autoscaler answers."""
+    response = server.look("/v1/admin/scaling")
+    if not response.is_success:
+        return None
+    return {row["model"]: max(0.0, time.time() + skew_s - row["at"]) for row in response.json()["data"]}
 
 
 def _skew_s(response: httpx.Response) -> float | None:

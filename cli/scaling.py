@@ -1,7 +1,8 @@
 """`vlmfleet scaling`."""
 
 from datetime import datetime
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from cli.server import Server, given
 from cli.table import moment, number, show, text
 
 PATH = "/v1/admin/scaling"
+# Of rows, of which there is one a minute: hours, and as many as one answer may have.
+LOOKED_AT = 1000
+CHANGES = ("want", "granted", "replicas", "running", "starting")
 ROWS = [
     moment("at", "at"),
     number("want"),
@@ -45,8 +49,19 @@ def explain(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """A model's decisions, the newest first, each with its reason; and how long its last starts took, by stage."""
-    answer = Server(url, key).get(PATH, given(model=model, at=unix_s(at), limit=limit))
-    show(ROWS, answer["data"], answer, as_json=as_json)
+    """What changed, the newest first, each with its reason, below the latest decision; and the last starts by stage.
+
+    As JSON: every row, changes and those of each minute.
+    """
+    rows = limit if as_json else LOOKED_AT
+    answer = Server(url, key).get(PATH, given(model=model, at=unix_s(at), limit=rows))
+    show(ROWS, without_repeats(answer["data"])[:limit], answer, as_json=as_json)
     if answer["starts"] and not as_json:
         show(STARTS, answer["starts"], answer, as_json=False)
+
+
+def without_repeats(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The latest decision, and of those before it the ones by which something changed. The newest first, as `rows` are."""
+    changed = [any(row[name] != before[name] for name in CHANGES) for row, before in pairwise(rows)]
+    first_known = [True] * bool(rows)
+    return [row for row, is_shown in zip(rows, [*changed, *first_known], strict=True) if is_shown or row is rows[0]]

@@ -282,4 +282,4 @@ def _apart(catalog: Catalog) -> Neighbours:
 def _together(hosting: Hosting, catalog: Catalog) -> Neighbours:
     ledger = _ledger(LedgerSettings(home=hosting.home, models=[]), catalog)
     engines = {card.served_name: _engine(hosting, card, ledger) for card in catalog}
-    return Neighbours(ledger, engines, _batches(hosting, catalog, OWN_APP))
+    return Neighbours(ledger, engines, _batches(hosting, catalog, OWN_APP), scaled=False)

@@ -19,7 +19,7 @@ from deployments.files.objects import open_objects
 from deployments.files.store import FileStore
 from deployments.gateway import metrics as request_metrics
 from deployments.gateway import metrics_levels
-from deployments.gateway.admin.scaling import explain_by
+from deployments.gateway.admin.scaling import explain_by, unscaled
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Books
 from deployments.gateway.engine import Engines
@@ -47,12 +47,14 @@ QUEUE_WAIT_S = 10.0
 class Neighbours:
     """How a gateway finds the ledger and the engines: by application name, or by handles in its own application.
 
-    `batches`: the batch worker, if it is in the same application; it is the one that asks.
+    `batches`: the batch worker, if it is in the same application; it is the one that asks. `scaled`: whether an application
+    `scaling` belongs to the fleet.
     """
 
     ledger: Ledger
     engines: dict[str, DeploymentHandle[Any] | str]
     batches: DeploymentHandle[Any] | None = None
+    scaled: bool = True
 
     async def ledger_address(self) -> Address:
         """Ask the writer where it listens. Raises OSError while it cannot be reached."""
@@ -124,7 +126,7 @@ class Gateway:
             FleetWaking(router, messenger.news),
         )
         models = {card.id: card.served_name for card in self._catalog}
-        levels = Levels(instruments, chat.forming, ledger, media.cache, models)
+        levels = Levels(instruments, chat.forming, ledger, media.cache, models, messenger.undecided_s)
         refresh: list[asyncio.Task[None]] = []
 
         async def start() -> None:
@@ -154,7 +156,7 @@ class Gateway:
             now_ms,
             start,
             stop,
-            explain=explain_by(messenger),
+            explain=explain_by(messenger) if self._neighbours.scaled else unscaled,
             logs_requests=self._logs_requests,
         )
         return self._built

@@ -1,7 +1,7 @@
 """What a gateway looks at now and then: queues, the ledger's connection, the media cache. No request waits for it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from deployments.gateway.forming import Load
@@ -21,12 +21,15 @@ RUNNING_TOKENS = Metric(
 QUEUE_REFUSALS = Metric("vlmfleet_queue_refusals", "counter", MODEL, "Requests that would have waited too long.")
 LEDGER_CONNECTED = Metric("vlmfleet_ledger_connected", "gauge", (), "1 while the ledger's writer can be spoken to.")
 UNACKNOWLEDGED = Metric("vlmfleet_ledger_unacknowledged", "gauge", (), "Commands that the ledger has not confirmed.")
+UNDECIDED = Metric(
+    "vlmfleet_undecided_seconds", "gauge", MODEL, "Since the last decision about a model's replicas that is known here."
+)
 CACHE_HITS = Metric("vlmfleet_media_cache_hits", "counter", (), "Images that were found decoded.")
 CACHE_MISSES = Metric("vlmfleet_media_cache_misses", "counter", (), "Images that had to be decoded.")
 CACHE_BYTES = Metric("vlmfleet_media_cache_bytes", "gauge", (), "What the media cache holds.")
 TABLE = (
     BUDGET, WAITING, BACKLOG, OLDEST, RUNNING, RUNNING_TOKENS, QUEUE_REFUSALS, LEDGER_CONNECTED, UNACKNOWLEDGED,
-    CACHE_HITS, CACHE_MISSES, CACHE_BYTES,
+    UNDECIDED, CACHE_HITS, CACHE_MISSES, CACHE_BYTES,
 )  # fmt: skip
 
 
@@ -58,16 +61,23 @@ class Kept(Protocol):
 
 
 class Levels:
-    """`models` has the served name of every card id."""
+    """`models` has the served name of every card id; `undecided_s` says how old the last decision about a model is."""
 
     def __init__(
-        self, instruments: Instruments, queues: Queues, ledger: Ledger, cache: Kept, models: Mapping[str, str]
+        self,
+        instruments: Instruments,
+        queues: Queues,
+        ledger: Ledger,
+        cache: Kept,
+        models: Mapping[str, str],
+        undecided_s: Callable[[str], float],
     ) -> None:
         self._instruments = instruments
         self._queues = queues
         self._ledger = ledger
         self._cache = cache
         self._models = models
+        self._undecided_s = undecided_s
         self._counted: dict[tuple[Metric, tuple[str, ...]], int] = {}
 
     async def keep_looking(self) -> None:
@@ -80,6 +90,8 @@ class Levels:
         """Record everything as it stands, and hand all counts on."""
         for card_id, load in self._queues.loads().items():
             self._queue(self._models[card_id], load)
+        for model in self._models.values():
+            self._instruments.set(UNDECIDED, self._undecided_s(model), model)
         self._instruments.set(LEDGER_CONNECTED, int(self._ledger.connected))
         self._instruments.set(UNACKNOWLEDGED, self._ledger.unacknowledged)
         self._instruments.set(CACHE_BYTES, self._cache.kept_bytes)

@@ -135,6 +135,7 @@ class Control:
             decision = self._decided(name, replace(seen, granted=granted))  # the same but for what it may have
         replicas = min(decision.replicas + batch, max(seen.replicas_max, decision.replicas))
         model.state, model.verdict = decision.state, Verdict(replicas, batch, decision.want, granted)
+        model.decided_s = seen.now_s
         hourly = model.member.offer.hourly_nano_usd
         row = Row.of(seen.now_s, name, decision, self._config, competitors, hourly)
         if batch:

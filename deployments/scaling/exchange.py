@@ -25,12 +25,12 @@ class Exchange:
         """Whether it was asked: not while another question is open, nor soon after there was nobody to ask."""
         if self._asked is not None or now_s < self._retry_s:
             return False
-        if self._governor is None:
-            self._governor = self._find()
-        if self._governor is None:
+        governor, self._governor = self._governor or self._find(), None
+        if governor is None:
             self._retry_s = now_s + PATIENCE_S
             return False
-        self._asked, self._asked_s = self._governor.decide.remote(model, serving), now_s
+        self._asked, self._asked_s = governor.decide.remote(model, serving), now_s
+        self._governor = governor  # it could be asked
         return True
 
     def answer(self, now_s: float) -> int | None:

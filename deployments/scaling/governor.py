@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorAlreadyExistsError, ActorUnavailableError, RayError
 
 from autoscaling.config import Config
 from autoscaling.pool import Pool
+from autoscaling.row import Row
+from autoscaling.season import Season
 from deployments.metric import Instruments
 from deployments.scaling import metrics
 from deployments.scaling.control import Control
 from deployments.scaling.history import MINUTE_S, History
 from deployments.scaling.journal import Journal
-from deployments.scaling.locate import GOVERNOR, NAMESPACE
+from deployments.scaling.locate import GOVERNOR, NAMESPACE, find_governor
 from deployments.scaling.model import Member
 from deployments.scaling.replicas import Serving, Stages
 from deployments.scaling.report import News, Report
@@ -30,6 +32,9 @@ from deployments.scaling.rows import Rows
 logger = logging.getLogger("ray.serve.deployments.scaling.governor")
 
 CHECK_S = 10.0
+# A governor that is being started again may be away so long: by then Serve's own rule stands in (`policy.py`).
+AWAY_S = 30.0
+LOOK_AGAIN_S = 0.2
 ROWS_FILE = "scaling-rows.jsonl"
 
 
@@ -40,8 +45,8 @@ class Governor:
         self._history = History(history)
         self._journal = Journal(history.with_name(ROWS_FILE))
         now_s = time.time()
-        rows = Rows(self._journal.read())
-        self._control = Control(members, gpus, config, now_s, self._history.seasons(now_s), rows)
+        rows, seasons = self._remembered(now_s)
+        self._control = Control(members, gpus, config, now_s, seasons, Rows(rows))
         self._minute = now_s // MINUTE_S
         self._instruments = Instruments(metrics.TABLE)
 
@@ -71,6 +76,14 @@ class Governor:
     def check(self) -> None:
         """It answers, so it lives."""
 
+    def _remembered(self, now_s: float) -> tuple[list[Row], dict[str, Season]]:
+        """Rows and seasons of the time before; a disk that cannot be read costs these, and no decision."""
+        try:
+            return self._journal.read(), self._history.seasons(now_s)
+        except OSError as error:
+            logger.warning("nothing is known of the time before: %s", type(error).__name__)
+            return [], {}
+
     def _tick(self, now_s: float) -> None:
         if self._control.drains:
             self._control.exist({actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)})
@@ -98,17 +111,34 @@ class Keeper:
     """
 
     def __init__(self, members: Sequence[Member], gpus: Pool | None, config: Config, history: Path) -> None:
-        actor = ray.remote(Governor).options(name=GOVERNOR, namespace=NAMESPACE, num_cpus=0, max_restarts=-1)
-        self._governor = actor.remote(members, gpus, config, history)
+        self._governor = _appointed(members, gpus, config, history)
+        self._answered_s = time.monotonic()
 
     async def check_health(self) -> None:
         """Called by Serve, which takes an error of Ray's for the death of this very replica."""
         try:
             await asyncio.wait_for(self._governor.check.remote(), CHECK_S)
-        except ActorUnavailableError:
-            return  # it is being started again
+            self._answered_s = time.monotonic()
+        except ActorUnavailableError as error:  # it is being started again
+            if time.monotonic() - self._answered_s > AWAY_S:
+                raise RuntimeError("the governor does not come back") from error
         except RayError as error:
             raise RuntimeError("the governor has died") from error
 
     def __del__(self) -> None:
         ray.kill(self._governor)
+
+
+def _appointed(members: Sequence[Member], gpus: Pool | None, config: Config, history: Path) -> Any:
+    """A new governor. One of a Keeper before this one may have the name still: there is one at a time, so it is ended.
+
+    It tries until it can. A start that fails counts against the three after which Serve gives a deployment up for good.
+    """
+    actor = ray.remote(Governor).options(name=GOVERNOR, namespace=NAMESPACE, num_cpus=0, max_restarts=-1)
+    while True:
+        try:
+            return actor.remote(members, gpus, config, history)
+        except ActorAlreadyExistsError:
+            if before := find_governor():
+                ray.kill(before)
+            time.sleep(LOOK_AGAIN_S)

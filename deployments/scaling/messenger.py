@@ -6,8 +6,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from ray.exceptions import RayError
-
 from deployments.log import logger_for
 from deployments.scaling.locate import find_governor
 from deployments.scaling.report import News, Report
@@ -37,17 +35,21 @@ class Messenger:
         self._governor: Any | None = None
         self._news: dict[str, News] = {}
         self._heard_s = 0.0
+        self._decided_s: dict[str, float] = {}
 
     def news(self, model: str) -> News | None:
         """What the governor said last; None if it has been silent, or knows no such model."""
         return self._news.get(model) if time.monotonic() - self._heard_s <= ANSWER_S else None
 
+    def undecided_s(self, model: str) -> float:
+        """Since the last decision about its replicas that is known here; since this gateway began if none is."""
+        return time.monotonic() - self._decided_s.get(model, self._began_s)
+
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
             try:
-                self._news = await self._ask("report", self._report())
-                self._heard_s = time.monotonic()
+                self._hear(await self._ask("report", self._report()))
                 await asyncio.sleep(EVERY_S)
             except NoGovernor as error:
                 logger.debug("nobody to report to: %s", error)
@@ -60,15 +62,20 @@ class Messenger:
 
     async def _ask(self, about: str, *arguments: object) -> Any:
         try:
-            if self._governor is None:
-                self._governor = await asyncio.to_thread(self._find)
-            if self._governor is None:
-                raise NoGovernor("the application 'scaling' does not run")
-            async with asyncio.timeout(ANSWER_S):
-                return await getattr(self._governor, about).remote(*arguments)
-        except (RayError, TimeoutError) as error:
+            governor = self._governor = self._governor or await asyncio.to_thread(self._find)
+            if governor is not None:
+                async with asyncio.timeout(ANSWER_S):
+                    return await getattr(governor, about).remote(*arguments)
+        except Exception as error:  # whatever Ray raises while its head is away, this line must not end
             self._governor = None
             raise NoGovernor(f"the governor does not answer: {type(error).__name__}") from error
+        raise NoGovernor("the application 'scaling' does not run")
+
+    def _hear(self, news: dict[str, News]) -> None:
+        self._news, self._heard_s = news, time.monotonic()
+        for model, told in news.items():
+            if told.undecided_s is not None:
+                self._decided_s[model] = self._heard_s - told.undecided_s
 
     def _report(self) -> Report:
         self._sequence += 1

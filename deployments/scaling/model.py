@@ -47,6 +47,7 @@ class Model:
         self.replicas = Replicas(member.start_s)
         self.state: State | None = None
         self.verdict: Verdict | None = None
+        self.decided_s: float | None = None
         self._was_late = False  # at the reading before
 
     def may_be_decided(self, reading: Reading, now_s: float) -> bool:
@@ -110,7 +111,8 @@ class Model:
         serving = self.replicas.serving
         is_known = serving is not None and self.replicas.age_s(now_s) <= STALE_S
         running = len(serving.running) if serving and is_known else None
-        return News(running, self.replicas.expected_s(now_s))
+        undecided_s = None if self.decided_s is None else now_s - self.decided_s
+        return News(running, self.replicas.expected_s(now_s), undecided_s)
 
     def _with_signals(self, unheard: Observation, reading: Reading, span_s: float) -> Observation:
         flows, levels = reading.flows, reading.levels

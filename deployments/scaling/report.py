@@ -61,7 +61,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What the governor knows of a model: replicas that run, None before Serve has said so, and when one more will."""
+    """What the governor knows of a model: replicas that run, None before Serve has said so, and when one more will.
+
+    `undecided_s`: since it last decided about this model, None if it never did.
+    """
 
     running: int | None
     expected_start_s: float
+    undecided_s: float | None = None

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from cli.main import main
+from deployments.gateway.admin.scaling import Explain, unscaled
 from tests.gateway.house import House, running_house
 
 T = TypeVar("T")
@@ -62,7 +63,13 @@ def vlmfleet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+def explain() -> Explain:
+    """Who explains the fleet's decisions."""
+    return unscaled
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, explain: Explain, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     """A fleet that the environment names, with its admin key."""
     running: list[Fleet] = []
     listening = socket.create_server(("127.0.0.1", 0))
@@ -70,7 +77,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     ready = threading.Event()
 
     async def live() -> None:
-        async with running_house(tmp_path) as house:
+        async with running_house(tmp_path, explain=explain) as house:
             server = uvicorn.Server(uvicorn.Config(house.app, log_config=None, lifespan="off"))
             running.append(Fleet(house, f"http://{host}:{port}", asyncio.get_running_loop()))
             servers.append(server)

@@ -12,12 +12,22 @@ import ray
 
 from accounting.command import Sample
 from cli.diagnosis import Finding, Fleet, Ledger, Ray, diagnosed
+from deployments.gateway.admin.scaling import nobody
 from tests.cli.conftest import Fleet as Running
 from tests.cli.conftest import Vlmfleet
+from tests.gateway.admin.test_scaling import decided, explained
 from tests.gateway.house import CARD
 
 MODEL = CARD.served_name
-WELL = Fleet(answers=True, ready=True, skew_s=0.1, models=(MODEL,), replicas_ready={MODEL: 1}, holds_open=3)
+WELL = Fleet(
+    answers=True,
+    ready=True,
+    skew_s=0.1,
+    models=(MODEL,),
+    replicas_ready={MODEL: 1},
+    holds_open=3,
+    undecided_s={MODEL: 1.0},
+)
 RAY = Ray("2.60.0", "2.60.0", {"gateway": "RUNNING"}, {"10.0.0.1": "HEALTHY"})
 LEDGER = Ledger((), frozenset({MODEL}))
 
@@ -45,6 +55,9 @@ def test_a_fleet_that_is_well_has_no_fault():
         (replace(WELL, starts_failed={MODEL: 3}), f"model {MODEL}", "fault"),
         (replace(WELL, holds_open=501), "holds", "warning"),
         (replace(WELL, mismatch_ratios={MODEL: 0.5}), f"witness {MODEL}", "warning"),
+        (replace(WELL, undecided_s=None), "autoscaler", "fault"),
+        (replace(WELL, undecided_s={MODEL: 31.0}), "autoscaler", "fault"),
+        (replace(WELL, undecided_s={}), "autoscaler", "unknown"),
     ],
 )
 def test_what_is_wrong_with_a_fleet_is_found(seen: Fleet, check: str, level: str):
@@ -113,6 +126,20 @@ def test_a_fault_is_the_exit_status(vlmfleet: Vlmfleet, fleet: Running):
     house.clock.ms += 600_000
     status, found = asked(vlmfleet, fleet)
     assert (status, found[f"model {MODEL}"]) == (1, "fault")
+
+
+@pytest.mark.parametrize("explain", [nobody])
+def test_a_fleet_for_which_nobody_decides_is_not_well(vlmfleet: Vlmfleet, fleet: Running):
+    """Although it answers."""
+    status, found = asked(vlmfleet, fleet)
+    assert (status, found["gateway"], found["autoscaler"]) == (1, "ok", "fault")
+
+
+@pytest.mark.parametrize("explain", [explained(decided())])
+def test_a_fleet_whose_last_decision_is_old_is_not_well(vlmfleet: Vlmfleet, fleet: Running):
+    """It is of 1970."""
+    status, found = asked(vlmfleet, fleet)
+    assert (status, found["autoscaler"]) == (1, "fault")
 
 
 def test_where_nothing_answers_that_is_the_fault(vlmfleet: Vlmfleet):

@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,16 @@ def wait_until(condition: Callable[[], bool], patience_s: float = PATIENCE_S) ->
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.1)
+
+
+@contextmanager
+def ending(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
+    """A helper process that ends when this does, however it ends: a `Popen` alone would only be waited for."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def free_port() -> int:

@@ -17,7 +17,7 @@ import yaml
 from catalog.catalog import CARDS, load_card
 from deployments.guard import guarded
 from deployments.kubernetes.overlay import render, write
-from tests.e2e.cluster import CHECKOUT, Cluster, free_port, wait_until
+from tests.e2e.cluster import CHECKOUT, Cluster, ending, free_port, wait_until
 from tests.e2e.raylets import Placement
 from tests.missing import needs_program
 from tests.models.running import environment_of
@@ -125,7 +125,7 @@ def running(folders: Folders, postgres_url: str = "") -> Iterator[Fleet]:
     with tempfile.TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as folder, redis(folder) as address:
         socket = f"{folder}/operator"
         command = [sys.executable, "-m", "tests.e2e.raylets", str(folders.overlay), str(port), socket]
-        with subprocess.Popen(
+        started = subprocess.Popen(
             guarded(command, GRACE_S),
             cwd=CHECKOUT,
             env=os.environ
@@ -133,12 +133,12 @@ def running(folders: Folders, postgres_url: str = "") -> Iterator[Fleet]:
             | {"RAY_REDIS_ADDRESS": address, "VLMFLEET_STORE": postgres_url},
             stdin=subprocess.PIPE,
             start_new_session=True,
-        ) as cluster:
+        )
+        with ending(started) as cluster:
             wait_until(lambda: Path(socket).exists() or cluster.poll() is not None, START_S)
             with Client(socket, "AF_UNIX") as operator:
                 store = postgres_url or str(folders.home / "ledger.db")
                 yield Fleet(f"http://127.0.0.1:{port}/v1", folders, store, operator)
-            cluster.terminate()
 
 
 @contextmanager
@@ -146,9 +146,8 @@ def redis(folder: str) -> Iterator[str]:
     """One of one's own, which keeps what the control service knows."""
     port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+    with ending(subprocess.Popen(command, stdout=subprocess.DEVNULL)):
         yield f"127.0.0.1:{port}"
-        server.terminate()
 
 
 def environment(folders: Folders, ray_folder: str) -> dict[str, str]:

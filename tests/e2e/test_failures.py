@@ -24,6 +24,7 @@ from tests.e2e.cluster import (
     alive,
     command_line,
     encoded,
+    ending,
     free_port,
     vlmfleet,
     wait_until,
@@ -85,21 +86,21 @@ def test_a_replica_killed_with_sigkill_leaves_no_engine(cluster, client, held_ou
 
 def test_nothing_is_left_after_kill_9_of_the_launcher(tmp_path, serve_config):
     """Ray, HAProxy, replicas and engines end with the launcher, whatever ended it."""
-    run = vlmfleet("run", tmp_path, free_port(), serve_config)
-    wait_until(lambda: any("vllm.entrypoints" in command_line(pid) for pid in descendants(run.pid)))
-    below = list(descendants(run.pid))
-    run.kill()
-    run.communicate()
+    with ending(vlmfleet("run", tmp_path, free_port(), serve_config)) as run:
+        wait_until(lambda: any("vllm.entrypoints" in command_line(pid) for pid in descendants(run.pid)))
+        below = list(descendants(run.pid))
+        run.kill()
+        run.communicate()
     wait_until(lambda: not any(alive(pid) for pid in below))
 
 
 def test_ctrl_c_stops_everything(tmp_path, serve_config):
     """SIGINT in the middle of the start ends all of it, in order, with status 0."""
-    run = vlmfleet("run", tmp_path, free_port(), serve_config)
-    wait_until(lambda: any("raylet" in command_line(pid) for pid in descendants(run.pid)))
-    below = list(descendants(run.pid))
-    run.send_signal(signal.SIGINT)
-    output, _ = run.communicate()
+    with ending(vlmfleet("run", tmp_path, free_port(), serve_config)) as run:
+        wait_until(lambda: any("raylet" in command_line(pid) for pid in descendants(run.pid)))
+        below = list(descendants(run.pid))
+        run.send_signal(signal.SIGINT)
+        output, _ = run.communicate()
     assert run.returncode == 0, output
     assert not any(alive(pid) for pid in below)
 

@@ -36,7 +36,14 @@ def recorded() -> Recorded:
 
 
 def levels(recorded: Recorded, house: House, forming: Forming | None = None, cache: Cache[str] | None = None) -> Levels:
-    return Levels(recorded, forming or house.chat.forming, house.ledger, cache or Cache(100), {CARD.id: MODEL})
+    return Levels(
+        recorded,
+        forming or house.chat.forming,
+        house.ledger,
+        cache or Cache(100),
+        {CARD.id: MODEL},
+        {MODEL: 7.0}.__getitem__,
+    )
 
 
 async def test_a_queue_is_told_by_model(house: House, recorded: Recorded):
@@ -70,6 +77,11 @@ async def test_the_ledgers_connection_is_told(house: House, recorded: Recorded):
     looking.look()
     assert recorded.gauges["vlmfleet_ledger_connected",] == 0
     await house.writer.start()
+
+
+def test_how_long_nobody_has_decided_is_told_by_model(house: House, recorded: Recorded):
+    levels(recorded, house).look()
+    assert recorded.gauges["vlmfleet_undecided_seconds", MODEL] == 7.0
 
 
 async def test_what_only_grows_is_counted_once(house: House, recorded: Recorded):

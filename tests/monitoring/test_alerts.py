@@ -118,6 +118,13 @@ CASES = {
     "VlmfleetOverloaded": Case(overloaded(100), overloaded(1)),
     "VlmfleetQueueStuck": one('ray_vlmfleet_oldest_wait_seconds{model="m"}', 61, 9),
     "VlmfleetNoReplica": Case(engine(1, 0), engine(0, 0) | {"up": steady(1)}),
+    "VlmfleetNobodyDecides": Case(
+        {f'ray_vlmfleet_undecided_seconds{{model="m",NodeAddress="{node}"}}': steady(61) for node in "ab"},
+        {
+            'ray_vlmfleet_undecided_seconds{model="m",NodeAddress="a"}': steady(1),
+            'ray_vlmfleet_undecided_seconds{model="m",NodeAddress="b"}': steady(900),
+        },
+    ),
     "VlmfleetColdStartsFail": one('vlmfleet_hour_starts{model="m",outcome="failed"}', 3, 2),
     "VlmfleetColdStartSlow": one('vlmfleet_hour_start_seconds_max{model="m"}', 901, 300),
     "VlmfleetKvCacheFull": one('ray_vlmfleet_engine_kv_usage_ratio{model="m"}', 0.95, 0.8),

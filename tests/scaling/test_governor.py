@@ -48,6 +48,13 @@ def test_rows_outlive_the_process(tmp_path: Path):
     assert times(next_one) == times(dies)
 
 
+def test_a_folder_that_cannot_be_used_costs_no_start(tmp_path: Path):
+    """Nothing is remembered then, and decided all the same."""
+    (tmp_path / "state").write_text("no folder")
+    governs = governor(tmp_path / "state")
+    assert governs.decide("demo", SERVING) == 1
+
+
 def test_a_full_disk_costs_no_decision(tmp_path: Path):
     """Rows are still explained as long as the process lives."""
     folder = tmp_path / "state"

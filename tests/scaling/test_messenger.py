@@ -19,11 +19,12 @@ MODEL = CARD.served_name
 
 
 class Governor:
-    """`fails`: how often it does before it answers."""
+    """`fails`: how often it does before it answers, with `error`."""
 
-    def __init__(self, fails: int = 0) -> None:
+    def __init__(self, fails: int = 0, error: Exception | None = None) -> None:
         self.reports: list[Report] = []
         self.fails = fails
+        self.error = error or RayActorError()
         self.heard = asyncio.Event()
 
     @property
@@ -33,11 +34,11 @@ class Governor:
     async def _report(self, report: Report) -> dict[str, News]:
         if self.fails:
             self.fails -= 1
-            raise RayActorError
+            raise self.error
         self.reports.append(report)
         if len(self.reports) == 3:
             self.heard.set()
-        return {MODEL: News(0, 12.0)}
+        return {MODEL: News(0, 12.0, undecided_s=3.0)}
 
 
 @pytest.fixture(autouse=True)
@@ -67,12 +68,14 @@ async def test_reports_are_numbered_within_one_life():
 async def test_what_the_governor_knows_is_heard():
     governor = Governor()
     messenger = await heard(governor, lambda: governor)
-    assert messenger.news(MODEL) == News(0, 12.0)
+    assert messenger.news(MODEL) == News(0, 12.0, undecided_s=3.0)
     assert messenger.news("another") is None
 
 
-async def test_a_governor_that_fails_is_looked_up_again():
-    governor, found = Governor(fails=2), []
+@pytest.mark.parametrize("error", [RayActorError(), ConnectionError(), RuntimeError()])
+async def test_a_governor_that_fails_is_looked_up_again(error: Exception):
+    """However Ray says so."""
+    governor, found = Governor(2, error), []
 
     def find() -> Governor:
         found.append(1)
@@ -80,6 +83,17 @@ async def test_a_governor_that_fails_is_looked_up_again():
 
     await heard(governor, find)
     assert len(found) == 3
+
+
+async def test_it_is_known_how_long_nobody_has_decided(monkeypatch: pytest.MonkeyPatch):
+    """By the governor's last word; of a model that it never spoke of, since the gateway began."""
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(messenger_module, "time", clock)
+    governor = Governor()
+    messenger = await heard(governor, lambda: governor)
+    clock.monotonic = lambda: 1040.0
+    assert messenger.undecided_s(MODEL) == 43.0
+    assert messenger.undecided_s("another") == 40.0
 
 
 async def test_a_governor_that_comes_later_is_found():

@@ -28,6 +28,11 @@ async def nobody(model: str | None, at_s: float | None, limit: int) -> dict[str,
     raise ScalingUnavailable
 
 
+async def unscaled(model: str | None, at_s: float | None, limit: int) -> dict[str, Any]:
+    """An `Explain` of a fleet without an autoscaler: nothing was ever decided."""
+    return {"rows": [], "starts": []}
+
+
 def explain_by(messenger: Messenger) -> Explain:
     """An `Explain` that asks the governor."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoscaling.config import Config
 from autoscaling.offer import Offer
+from deployments.gateway.admin.scaling import Explain, unscaled
 from deployments.gateway.errors import ScalingUnavailable
 from deployments.scaling.control import Control
 from deployments.scaling.model import Member
@@ -31,14 +33,16 @@ def decided() -> Control:
     return control
 
 
-@pytest.fixture
-async def scaled(tmp_path: Path) -> AsyncIterator[House]:
-    control = decided()
-
-    async def explain(model: str | None, at_s: float | None, limit: int) -> dict:
+def explained(control: Control) -> Explain:
+    async def explain(model: str | None, at_s: float | None, limit: int) -> dict[str, Any]:
         return control.explain(model, at_s, limit)
 
-    async with running_house(tmp_path, explain=explain) as house:
+    return explain
+
+
+@pytest.fixture
+async def scaled(tmp_path: Path) -> AsyncIterator[House]:
+    async with running_house(tmp_path, explain=explained(decided())) as house:
         yield house
 
 
@@ -75,3 +79,9 @@ async def test_without_a_governor_it_is_said_what_to_do(house: House):
     client = await call(house, "GET", "/scaling")
     assert (client.status, client.error["code"]) == (ScalingUnavailable.status, "scaling_unavailable")
     assert "'scaling'" in client.error["message"]
+
+
+async def test_a_fleet_without_an_autoscaler_has_decided_nothing(tmp_path: Path):
+    """All of it in one application: that is no fault."""
+    async with running_house(tmp_path, explain=unscaled) as house:
+        assert (await done(house, "GET", "/scaling"))["data"] == []
