@@ -40,6 +40,8 @@ class Exchange:
         self.grow: Callable[[int], None] = lambda size_bytes: None
         self.started = False
         self.status = 0
+        # Headers of whatever is answered.
+        self.adds: list[tuple[bytes, bytes]] = []
         # What the log says of this request: see `request_log.py`.
         self.notes: dict[str, str | None] = {}
         self._began_s = time.monotonic()
@@ -91,7 +93,7 @@ class Exchange:
 
     async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
         self.started, self.status = True, status
-        all_headers = [(b"content-type", media_type), *headers]
+        all_headers = [(b"content-type", media_type), *headers, *self.adds]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def write(self, data: bytes) -> None:

@@ -13,16 +13,12 @@ from deployments.files.store import FileStore
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.errors import BadRequest, Conflict, NothingOfThatName
 from deployments.gateway.files import of_store
-from deployments.gateway.form import Form, read_body, read_query
+from deployments.gateway.form import Form, Metadata, read_body, read_query
 from deployments.gateway.keys import Keys
 from deployments.gateway.page import ids_after, page
 from deployments.gateway.routes import Route
 
 BODY_BYTES_MAX = 64 * 2**10
-METADATA_MAX = 16
-
-MetadataKey = Annotated[str, Field(max_length=64)]
-MetadataValue = Annotated[str, Field(max_length=512)]
 
 
 class NewBatch(Form):
@@ -31,7 +27,7 @@ class NewBatch(Form):
     input_file_id: str
     endpoint: Literal["/v1/chat/completions"]
     completion_window: Literal["24h"]
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_MAX)] | None = None
+    metadata: Metadata | None = None
 
 
 class BatchesQuery(Form):

@@ -3,25 +3,45 @@
 Validation is by pydantic, its errors are translated here: they name the field and never repeat its content.
 """
 
+import codecs
 from collections import defaultdict
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from accounting.money import parse_usd
 from deployments.gateway.errors import BadRequest
 
 QUERY_FIELDS_MAX = 1000
 PATH_CHARACTERS_MAX = 120
+NO_NUL = r"^[^\x00]*$"
 UNIX_S_MAX = 253_402_300_799  # the end of the year 9999
+# Of one object. Each unknown field is a fault of its own, and thousands of them are work for nothing.
+FIELDS_MAX = 200
+# Opening brackets and commas of a body: about as many values are made of it while nothing else runs. The longest text of any
+# card could be commas alone, and has half as many.
+JSON_VALUES_MAX = 500_000
 
 
 class Form(BaseModel):
     """A model of what is sent. Amounts are named `_nano` inside and `_usd` outside, by an alias."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class NullableForm(Form):
+    """A form in which a field that is null was not sent: SDKs of some languages write every field that they know."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        if len(data) > FIELDS_MAX:
+            raise ValueError(f"an object has at most {FIELDS_MAX} fields")
+        return {name: value for name, value in data.items() if value is not None}
 
 
 Dollars = Annotated[int, BeforeValidator(parse_usd), Field(gt=0)]
@@ -32,15 +52,42 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 # Made by the caller, so that a repeat is harmless.
 Ref = Annotated[str, Field(min_length=1, max_length=255)]
+# Of the caller's own users and the like. It becomes part of an index, whose rows are short: at most 1 KiB of UTF-8, as a
+# character is at most 4 bytes. A store takes no NUL.
+Identifier = Annotated[str, Field(max_length=256, pattern=NO_NUL)]
+
+
+def entries_max(count: int) -> BeforeValidator:
+    """An object with more entries is one fault, instead of one of each entry."""
+
+    def few(value: object) -> object:
+        if isinstance(value, dict) and len(value) > count:
+            raise ValueError(f"an object of at most {count} entries is taken")
+        return value
+
+    return BeforeValidator(few)
+
+
+# The caller's own notes, within OpenAI's bounds.
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(max_length=64, pattern=NO_NUL)],
+        Annotated[str, Field(max_length=512, pattern=NO_NUL)],
+    ],
+    entries_max(16),
+]
 
 F = TypeVar("F", bound=Form)
+
+# Fields that are, or have in them, one of several kinds, told apart by a tag.
+TAGGED = frozenset({"messages", "content", "response_format"})
 
 
 def read_body(form: type[F], body: bytes) -> F:
     """Read a JSON object. Raises `BadRequest`."""
     data = json_object(body)
     try:
-        return form.model_validate_json(body, strict=True)
+        return form.model_validate_json(_without_bom(body), strict=True)
     except ValidationError as error:
         raise refusal(error, data) from None
 
@@ -68,6 +115,9 @@ def as_list(value: object) -> object:
 
 def json_object(body: bytes) -> dict[str, Any]:
     """Raises `BadRequest`."""
+    body = _without_bom(body)
+    if sum(map(body.count, (b"{", b"[", b","))) > JSON_VALUES_MAX:
+        raise BadRequest(f"The body has more than {JSON_VALUES_MAX} values. Send less at once.")
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -90,7 +140,8 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> BadRequest:
         case "missing":
             return BadRequest(f"'{param}' is missing.", param=param)
         case "union_tag_invalid" | "union_tag_not_found":
-            field = f"{param}.{'role' if param.count('.') == 0 else 'type'}"
+            is_message = param.startswith("messages[") and "." not in param
+            field = f"{param}.{'role' if is_message else 'type'}"
             return BadRequest(f"'{field}' is missing, or of a kind that is not taken here.", param=field)
         case _:
             return BadRequest(f"'{param}': {fault['msg'].removeprefix('Value error, ')}.", param=param)
@@ -99,15 +150,23 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> BadRequest:
 def _path(data: Any, location: tuple[int | str, ...]) -> str:
     """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through."""
     path, name, node, tagged = "", "", data, False
-    for step in location:
+    for i, step in enumerate(location):
         if isinstance(node, list) and isinstance(step, int):
             path += f"[{step}]"
             node = node[step] if step < len(node) else None
-            tagged = name in ("messages", "content")
+            tagged = name in TAGGED
         elif isinstance(node, dict) and isinstance(step, str):
             if tagged and step in (node.get("role"), node.get("type")):
                 tagged = False  # the tag of a union's member comes first, and may be a field's name as well
                 continue
+            if step not in node and i < len(location) - 1:
+                continue  # the name of a member of a union without tags
             path += f".{step}" if path else step
             node, name = node.get(step), step
+            tagged = name in TAGGED
     return path[:PATH_CHARACTERS_MAX]
+
+
+def _without_bom(body: bytes) -> bytes:
+    """Editors on Windows put a mark before a text."""
+    return body.removeprefix(codecs.BOM_UTF8)

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from accounting.command import Outcome
 from accounting.failpoint import failpoint
@@ -13,13 +12,13 @@ from accounting.key import KeyRecord, Scope
 from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
 from deployments.files.file import Owner
-from deployments.gateway import answer, grounding, request_log, trace
+from deployments.gateway import answer, chat_form, grounding, request_log, trace
 from deployments.gateway.affinity import affinity_key
 from deployments.gateway.arrivals import ArrivalLimits, Arrivals
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
 from deployments.gateway.coalesce import Answer, Coalescer, Key, Lead
-from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_request
+from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_body
 from deployments.gateway.errors import (
     BadRequest,
     ContextTooLong,
@@ -38,8 +37,8 @@ from deployments.gateway.media.media import Media
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.models import deployed
-from deployments.gateway.prompt import prompt_bytes
-from deployments.gateway.request import OWN_FIELDS, Chat, ChatRequest, encoded, parse
+from deployments.gateway.parameters import check_against_card, without_neutral
+from deployments.gateway.request import ChatRequest, parse
 from deployments.gateway.route import Router
 from deployments.gateway.transcript import Transcript, retold
 from deployments.gateway.waking import Waking, patience_s
@@ -151,6 +150,8 @@ class ChatCompletions:
         """Everything before the GPU: nothing is held until all of it is right."""
         raw = await exchange.body(self._limits.body_bytes_max)
         chat = parse(raw)
+        if chat.ignored:
+            exchange.adds.append((b"x-vlm-ignored", ", ".join(chat.ignored).encode()))
         card = deployed(self._catalog, chat.request.model)
         if not key.may_use(card.served_name):
             raise ModelNotAllowed
@@ -159,15 +160,14 @@ class ChatCompletions:
             raise PriceUnavailable
         if kind := grounding.kind_asked(chat, exchange.header(grounding.ANSWER_HEADER)):
             chat = grounding.for_engine(chat, kind, card)
+        chat = without_neutral(chat, card)
         check_against_card(chat, card)
         with trace.step("media"):
             pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
         places = grounding.reading(kind, card, pictures) if kind else None
-        output_tokens_max = chat.request.output_tokens_asked or card.limits.output_tokens_default
-        sent = engine_request(chat, card, pictures, output_tokens_max)
-        work = bounded_work(sent, card, pictures)
-        body = encoded(sent)
+        work = bounded_work(chat.request, card, pictures)
         deadline_s = self._deadline_s(exchange, chat.request)
+        body = engine_body(chat, card, pictures, work.output_tokens)
         tier = tier_of(exchange)
         demand = demand_of(work, f"{key.org_id}/{key.project_id}", is_batch=tier == "batch")
         # A batch has a day: its lines wait for a model to start.
@@ -261,27 +261,14 @@ def may_share(exchange: Exchange, chat: ChatRequest, card: ModelCard) -> bool:
     return has_no_chance and card.coalesce and exchange.header("x-coalesce") != "off"
 
 
-def check_against_card(chat: Chat, card: ModelCard) -> None:
-    """Refuse what this model cannot do. Pure. Raises `BadRequest` or `ContextTooLong`."""
-    for name in chat.data.keys() - OWN_FIELDS:
-        if chat.data[name] is not None and name not in card.supported_parameters:
-            raise BadRequest(f"The model does not take '{name}'. Remove it.", param=name)
-    asked = chat.request.output_tokens_asked
-    if asked is not None and asked > card.limits.output_tokens_max:
-        name = "max_completion_tokens" if chat.request.max_completion_tokens else "max_tokens"
-        raise BadRequest(f"'{name}' is above this model's {card.limits.output_tokens_max}.", param=name)
-    if chat.request.text_bytes() > card.limits.text_bytes_max:
-        raise ContextTooLong(card.context_tokens)
-
-
-def bounded_work(sent: dict[str, Any], card: ModelCard, pictures: list[Picture]) -> Work:
-    """The most work that what is sent to an engine can be. Pure. Raises `ContextTooLong` if images and output alone do not
-    fit.
-    """
+def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) -> Work:
+    """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
     work = Work(
         tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
-        text_tokens=prompt_bytes(sent) + TEMPLATE_TOKENS_MAX * (1 + len(sent["messages"])),
-        output_tokens=sent["max_tokens"],
+        text_tokens=chat.text_bytes()
+        + chat_form.added_tokens_max(card.chat, len(pictures))
+        + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
+        output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
     )
     if work.vision_tokens + work.output_tokens > card.context_tokens:
         raise ContextTooLong(card.context_tokens)

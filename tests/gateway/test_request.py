@@ -3,8 +3,10 @@ from typing import Any
 import orjson
 import pytest
 
+from deployments.gateway import request as request_module
+from deployments.gateway.answer import MESSAGE_FIELDS
 from deployments.gateway.errors import BadRequest
-from deployments.gateway.request import OWN_FIELDS, ChatRequest, parse
+from deployments.gateway.request import OWN_FIELDS, AssistantMessage, ChatRequest, parse
 
 SECRET = "correct-horse-battery-staple " * 50
 USER = {"role": "user", "content": "What is this?"}
@@ -12,9 +14,15 @@ TEXT = {"type": "text", "text": "What is this?"}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 
+TOOL = {"type": "function", "function": {"name": "look"}}
+
 
 def body(**fields: Any) -> bytes:
     return orjson.dumps({"model": "demo", "messages": [USER]} | fields)
+
+
+def json_schema(schema: Any) -> bytes:
+    return body(response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
 
 
 def messages(*sent: Any) -> bytes:
@@ -39,21 +47,77 @@ def parts(*sent: Any) -> bytes:
         (body(messages="hello"), "messages", "valid list"),
         (body(temprature=1), "temprature", "There is no field 'temprature'"),
         (body(temperature=2.1), "temperature", "less than or equal to 2"),
-        (body(top_p=0), "top_p", "greater than 0"),
+        (body(top_p=0), "top_p", "greater than or equal to"),
         (body(max_tokens=0), "max_tokens", "greater than 0"),
         (body()[:-1] + b',"max_tokens":' + b"9" * 30 + b"}", "max_tokens", "integer"),
         (body(n=2), "n", "should be 1"),
         (body(store=True), "store", "should be False"),
         (body(service_tier="flex"), "service_tier", "'auto' or 'default'"),
         (body(stop=[1]), "stop[0]", "valid string"),
+        (body(stop=""), "stop", "at least 1 character"),
+        (body(stop=["a", ""]), "stop[1]", "at least 1 character"),
+        (body(stop=["a"] * 129), "stop", "at most 128"),
+        (body(stop=5), "stop", "valid"),
+        (body(stop_token_ids=[1, -1]), "stop_token_ids[1]", "greater than or equal to 0"),
+        (body(stop_token_ids=["1"]), "stop_token_ids[0]", "valid integer"),
+        (body(seed=2**63), "seed", "less than or equal to"),
+        (body(top_k=-2), "top_k", "greater than or equal to -1"),
+        (body(repetition_penalty=1e-9), "repetition_penalty", "greater than or equal to 0.01"),
+        (body(repetition_penalty=1e300), "repetition_penalty", "less than or equal to 100"),
+        (body(logit_bias={"1": 101}), "logit_bias.1", "less than or equal to 100"),
+        (body(logit_bias={"one": 1}), "logit_bias.one", "match pattern"),
+        (body(logit_bias={str(i): 0 for i in range(1025)}), "logit_bias", "at most 1024 entries"),
+        (body(top_logprobs=2), "top_logprobs", "needs 'logprobs'"),
         (body(tools=[1]), "tools[0]", "valid dictionary"),
+        (body(tools=[TOOL] * 129), "tools", "at most 128"),
+        (body(tools=[{"type": "retrieval", "function": {"name": "a"}}]), "tools[0].type", "'function'"),
+        (body(tools=[TOOL | {"function": {"name": "a b"}}]), "tools[0].function.name", "match pattern"),
+        (
+            body(tools=[{"type": "function", "function": {"name": "a", "parameters": {"type": "x"}}}]),
+            "tools[0].function.parameters.type",
+            "a type is one of",
+        ),
+        (body(tool_choice="any", tools=[TOOL]), "tool_choice", "'none', 'auto' or 'required'"),
+        (body(tool_choice="required"), "tool_choice", "'tools' has none"),
+        (body(tool_choice={"type": "function"}, tools=[TOOL]), "tool_choice.function", "is missing"),
+        (
+            body(tool_choice={"type": "function", "function": {"name": "gone"}}, tools=[TOOL]),
+            "tool_choice.function.name",
+            "'tools' does not have",
+        ),
+        (body(response_format={}), "response_format.type", "is missing"),
+        (body(response_format={"type": "xml"}), "response_format.type", "not taken"),
+        (body(response_format="json"), "response_format", "valid dictionary"),
+        (body(response_format={"type": "text", "mood": 1}), "response_format.mood", "There is no field"),
+        (body(response_format={"type": "json_schema"}), "response_format.json_schema", "is missing"),
+        (
+            body(response_format={"type": "json_schema", "json_schema": {"schema": {}}}),
+            "response_format.json_schema.name",
+            "is missing",
+        ),
+        (json_schema(None), "response_format.json_schema.schema", "is missing"),
+        (json_schema(False), "response_format.json_schema.schema", "valid dictionary"),
+        (json_schema({"$ref": "#"}), "response_format.json_schema.schema.$ref", "without an end"),
         (body(metadata={"team": 1}), "metadata.team", "valid string"),
+        (body(metadata={"team": "a" * 513}), "metadata.team", "at most 512"),
+        (body(metadata={"t" * 65: "a"}), "metadata." + "t" * 65, "at most 64"),
+        (body(metadata={"team": "\0"}), "metadata.team", "match pattern"),
+        (body(metadata={str(i): "a" for i in range(17)}), "metadata", "at most 16 entries"),
+        (body(user="u" * 257), "user", "at most 256"),
+        (body(user="a\0b"), "user", "match pattern"),
+        (body(safety_identifier="u" * 257), "safety_identifier", "at most 256"),
+        (body(prompt_cache_key=["k"]), "prompt_cache_key", "valid string"),
+        (body(modalities=["text", "audio"]), "modalities", "at most 1"),
+        (body(modalities=["audio"]), "modalities[0]", "'text'"),
+        (body(web_search_options={}), "web_search_options", "There is no field"),
+        (body(functions=[]), "functions", "There is no field"),
+        (body(best_of=1), "best_of", "There is no field"),
         (body(stream_options={"usage": True}), "stream_options.usage", "There is no field"),
         (messages("hello"), "messages[0]", "valid dictionary"),
         (messages({"content": "hello"}), "messages[0].role", "is missing"),
         (messages({"role": "robot", "content": "hello"}), "messages[0].role", "not taken"),
         (messages({"role": "user"}), "messages[0].content", "is missing"),
-        (messages({"role": "user", "content": None}), "messages[0].content", "valid"),
+        (messages({"role": "user", "content": None}), "messages[0].content", "is missing"),
         (messages({"role": "user", "content": []}), "messages[0].content", "valid"),
         (messages(USER, {"role": "tool", "content": "4"}), "messages[1].tool_call_id", "is missing"),
         (messages(USER | {"mood": "good"}), "messages[0].mood", "There is no field"),
@@ -126,12 +190,12 @@ PASSED_ON = {
     "seed": 7,
     "stop": ["\n"],
     "logprobs": True,
-    "top_logprobs": 5,
+    "top_logprobs": 0,
     "presence_penalty": -2,
     "frequency_penalty": 2,
     "logit_bias": {"42": -100},
     "response_format": {"type": "json_object"},
-    "tools": [{"type": "function", "function": {"name": "look"}}],
+    "tools": [TOOL],
     "tool_choice": "auto",
     "parallel_tool_calls": False,
     "ignore_eos": True,
@@ -153,20 +217,105 @@ OWN = {
     "store": False,
     "service_tier": "auto",
 }
+IGNORED = {
+    "safety_identifier": "u_1",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "verbosity": "low",
+    "reasoning_effort": "low",
+    "modalities": ["text"],
+    "prediction": {"type": "content", "content": "x"},
+    "usage": {"include": True},
+    "provider": {"sort": "price"},
+    "models": ["a/b"],
+}
+UNSET = parse(body()).request
 
 
-@pytest.mark.parametrize(("name", "value"), (PASSED_ON | OWN).items())
+@pytest.mark.parametrize(("name", "value"), (PASSED_ON | OWN | IGNORED).items())
 def test_every_parameter_is_accepted(name: str, value: Any):
-    """A parameter that we know is taken as OpenAI's clients send it, or as null."""
+    """A parameter that we know is taken as OpenAI's clients send it; one that is null was not sent."""
     assert getattr(parse(body(**{name: value})).request, name) is not None
-    if name not in ("stream", "n"):
-        assert getattr(parse(body(**{name: None})).request, name) is None
+    assert parse(body(**{name: None})) == parse(body())
+    assert getattr(parse(body(**{name: None})).request, name) == getattr(UNSET, name)
+
+
+@pytest.mark.parametrize(("name", "value"), IGNORED.items())
+def test_what_means_nothing_here_is_named_and_not_passed_on(name: str, value: Any):
+    chat = parse(body(**{name: value}))
+    assert chat.ignored == (name,)
+    assert name not in chat.data
+
+
+def test_an_answer_is_taken_back_as_sdks_and_we_gave_it():
+    """Nothing of it goes to the engine but what a message is; the rest is named once, however often it is there."""
+    said = {"role": "assistant", "content": "red", "refusal": None, "tool_calls": [TOOL_CALL | {"index": 0}]}
+    extra = {"annotations": [], "audio": None, "function_call": None, "boxes": [], "points": [], "reasoning": "hm"}
+    chat = parse(messages(USER, said | extra, USER, said | extra))
+    assert chat.data["messages"] == [USER, {"role": "assistant", "content": "red", "tool_calls": [TOOL_CALL]}] * 2
+    assert chat.ignored == (
+        "messages[].annotations",
+        "messages[].boxes",
+        "messages[].points",
+        "messages[].reasoning",
+        "messages[].tool_calls[].index",
+    )
+
+
+def test_every_field_that_our_answers_have_can_be_sent_back():
+    assert set(MESSAGE_FIELDS) <= set(AssistantMessage.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (messages(USER | {"name": None}), ("messages", 0, "name")),
+        (parts(IMAGE | {"image_url": {"url": "https://x", "detail": None}}), ("messages", 0, "content", 0, "image_url", "detail")),
+        (body(stream_options={"include_usage": None}), ("stream_options", "include_usage")),
+    ],
+)  # fmt: skip
+def test_null_is_unset_in_depth(sent: bytes, path: tuple[Any, ...]):
+    """And nothing of it is passed on."""
+    node: Any = parse(sent).data
+    for step in path[:-1]:
+        node = node[step]
+    assert path[-1] not in node
+
+
+@pytest.mark.parametrize(("sent", "meant"), [(1e-300, 0.0), (9.9e-6, 0.0), (1e-5, 1e-5), (0, 0.0)])
+def test_a_temperature_of_next_to_nothing_is_none(sent: float, meant: float):
+    """An engine divides by it."""
+    chat = parse(body(temperature=sent))
+    assert chat.request.temperature == chat.data["temperature"] == meant
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b'{"model": "demo", "messages": [' + b"{}," * 200_000 + b"{}]}",
+        body(**{f"field_{i}": 1 for i in range(201)}),
+        messages(USER | {f"field_{i}": 1 for i in range(201)}),
+        body(metadata={str(i): 1 for i in range(100_000)}),
+        body(stop_token_ids=["1"] * 100_000),
+        body(messages=[1] * 100_000),
+        parts(*[1] * 100_000),
+    ],
+)
+def test_a_fault_a_hundred_thousand_times_over_is_a_few(sent: bytes, monkeypatch: pytest.MonkeyPatch):
+    """What is put into words is bounded, whatever is sent."""
+    counted: list[int] = []
+    monkeypatch.setattr(
+        request_module, "refusal", lambda error, data: counted.append(error.error_count()) or BadRequest("")
+    )
+    with pytest.raises(BadRequest):
+        parse(sent)
+    assert sum(counted) < 10
 
 
 def test_the_tables_above_are_complete():
-    """Every field of a request is either ours to decide or passed on."""
+    """Every field of a request is ours to decide, passed on, or ignored."""
     assert set(OWN) | {"model", "messages"} == OWN_FIELDS
-    assert set(PASSED_ON) == set(ChatRequest.model_fields) - OWN_FIELDS
+    assert set(PASSED_ON) == set(ChatRequest.model_fields) - OWN_FIELDS - set(IGNORED)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +331,8 @@ def test_the_tables_above_are_complete():
 )
 def test_every_kind_of_message_is_accepted(message: dict[str, Any]):
     """All of OpenAI's roles can be sent, in each form of content that we take."""
-    assert parse(messages(message)).data["messages"] == [message]
+    sent = {name: value for name, value in message.items() if value is not None}
+    assert parse(messages(message)).data["messages"] == [sent]
 
 
 def test_the_newer_name_of_the_output_limit_wins():

@@ -22,12 +22,10 @@ TASK_WORDS: dict[str, dict[Kind, str]] = {
 
 def kind_asked(chat: Chat, header: str | None) -> Kind | None:
     """What `response_format` or the header `X-Answer` asks for. Raises `BadRequest`."""
-    said = chat.request.response_format or {}
-    in_body, in_header = _kind(said.get("type")), _kind(header)
+    said = chat.request.response_format
+    in_body, in_header = _kind(said and said.type), _kind(header)
     if header is not None and in_header is None:
         raise BadRequest("'X-Answer' is 'boxes' or 'points'.", param="X-Answer")
-    if in_body and len(said) > 1:
-        raise BadRequest("'response_format' of this type has no other fields. Remove them.", param="response_format")
     if in_body and in_header and in_body != in_header:
         raise BadRequest(
             "'X-Answer' asks for something else than 'response_format'. Send one of both.", param="X-Answer"

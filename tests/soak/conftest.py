@@ -1,3 +1,0 @@
-from tests.gateway.conftest import house
-
-__all__ = ["house"]
