@@ -5,7 +5,7 @@ ENGINES := .venvs
 
 .PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down programs test test-all test-models unit lint format \
   type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture \
-  mutations clean
+  soak mutations clean
 
 help:           ## this list
 	@grep -E '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -119,6 +119,11 @@ k8s-golden: install  ## manifests from the cards, and the committed renders; say
 
 torture: install  ## kill a fleet at every failpoint, 200 times, and audit its ledger
 	$(BIN)/vlmfleet ledger torture --seeds 200
+
+SOAK_SECONDS ?= 600
+
+soak: install engine-vllm engine-lmdeploy  ## ten minutes of every attack at once, beside an honest client who must not notice
+	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
 
 mutations: install  ## take each guard of the money path away, and see a test turn red: some minutes
 	$(BIN)/python -m tests.torture.mutations

@@ -246,7 +246,8 @@ def _counters(engines: list[Stack]) -> list[float]:
     """The engines' cache counters, summed over them, in the order of `COUNTERS`."""
     texts = []
     for engine in engines:
-        with urllib.request.urlopen(f"{engine.url}/metrics", timeout=10) as response:
+        request = urllib.request.Request(f"{engine.url}/metrics", headers={"Authorization": f"Bearer {engine.key}"})
+        with urllib.request.urlopen(request, timeout=10) as response:
             texts.append(response.read().decode())
     return [
         sum(float(value) for text in texts for value in re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE))

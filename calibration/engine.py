@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,6 @@ from deployments.engines.launch import Place
 from deployments.engines.replica import LAUNCHERS
 from deployments.engines.server import EngineServer
 from deployments.engines.weights import locate
-from deployments.port import free_port
 
 HOST = "127.0.0.1"
 # Serve prints what is logged below it as soon as it is imported; an engine that fails ends with its last words anyway.
@@ -26,7 +24,7 @@ async def engine(card: ModelCard, environment: EngineEnvironment, checkout: Path
     """Raises `EngineDied`, `WeightsError` and `CardError`."""
     ENGINE_LOG.setLevel(logging.ERROR)
     weights = await asyncio.to_thread(locate, card.source, checkout, cache)
-    place = Place(HOST, free_port(HOST), secrets.token_urlsafe(32), weights)
+    place = Place.anew(HOST, weights)
     target = Target(f"http://{HOST}:{place.port}", place.token)
     server = EngineServer(LAUNCHERS[card.engine.name](card, environment, place), target.url)
     try:

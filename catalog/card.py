@@ -1,5 +1,6 @@
 """ModelCard: everything vlmfleet knows about a model, as data. One YAML file a model; a misspelt field is refused."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -7,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from catalog.data import Data, Positive
+from catalog.markers import Marker, pattern_of
 from catalog.vision import Vision
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -155,8 +157,8 @@ class Chat(Data):
     sends: Literal["conversation", "last_user_text"] = "conversation"
     # Written before each of several images, because no engine numbers them; {n} counts from 1.
     image_label: str | None = None
-    # Markup that means something to the model, so a user's text must not contain it as it is.
-    escapes: tuple[str, ...] = ()
+    # Markers of its tokenizer beside those of its family (`catalog/markers.py`): what people write has none of them.
+    escapes: tuple[Marker, ...] = ()
     # A user's text that begins with one of these would start another task than a question.
     task_words: tuple[str, ...] = ()
 
@@ -361,6 +363,11 @@ class ModelCard(Data):
     def names(self) -> frozenset[str]:
         """Every name under which a request may ask for this model."""
         return frozenset({self.id, self.served_name, *self.aliases})
+
+    @property
+    def markers(self) -> re.Pattern[str]:
+        """What its tokenizer and its engine would read as structure; see `catalog/markers.py`."""
+        return pattern_of(self.vision.family, self.chat.escapes)
 
 
 def _token_nano(usd_per_1m: Decimal) -> int:

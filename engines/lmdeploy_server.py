@@ -2,7 +2,8 @@
 
 Runs in LMDeploy's environment, never in ours. Beside what `lmdeploy serve api_server` does:
 
-- The API key comes from `LMDEPLOY_API_KEY`: command lines can be read by every user of the machine.
+- Only `/health` is open without the token (`bearer`).
+- What it says to its engine process goes through a socket of its own (`lmdeploy_rpc`).
 - The chat endpoint is `lmdeploy_chat`, which speaks as vLLM does.
 - `LMDEPLOY_CPU=1` puts the PyTorch engine on the CPU (`lmdeploy_cpu`): here, and in the process that it spawns, which
   imports this file again.
@@ -10,6 +11,7 @@ Runs in LMDeploy's environment, never in ours. Beside what `lmdeploy serve api_s
 
 import os
 import sys
+from typing import Any
 
 from lmdeploy_pinned import refuse_other_versions
 
@@ -18,6 +20,9 @@ if os.environ.get("LMDEPLOY_CPU") == "1":
     import lmdeploy_cpu
 
     lmdeploy_cpu.install()
+import lmdeploy_rpc  # noqa: E402  # it imports LMDeploy, which the CPU must precede
+
+lmdeploy_rpc.install()
 
 
 def main() -> None:
@@ -26,8 +31,22 @@ def main() -> None:
     from lmdeploy.cli.entrypoint import run
 
     lmdeploy_chat.install()
-    sys.argv = ["lmdeploy", "serve", "api_server", *sys.argv[1:], "--api-keys", os.environ.pop("LMDEPLOY_API_KEY")]
+    _shut_the_door()
+    sys.argv = ["lmdeploy", "serve", "api_server", *sys.argv[1:]]
     run()
+
+
+def _shut_the_door() -> None:
+    """LMDeploy makes its application and hands it to uvicorn in one function."""
+    import uvicorn
+    from bearer import Bearer
+
+    original = uvicorn.run
+
+    def run(app: Any, **settings: Any) -> None:
+        original(Bearer(app), **settings)
+
+    uvicorn.run = run
 
 
 if __name__ == "__main__":

@@ -1,12 +1,10 @@
 """A small OpenAI-compatible server on Transformers: `python transformers_server.py MODEL --model-name ...`.
 
-For models that no engine serves, or not in full. Runs in its own environment, never in ours. The bearer token comes from
-`TRANSFORMERS_API_KEY`: command lines can be read by every user of the machine.
+For models that no engine serves, or not in full. Runs in its own environment, never in ours.
 """
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 
@@ -14,6 +12,7 @@ def main() -> None:
     """Load the model, then serve until told to stop."""
     import transformers
     import uvicorn
+    from bearer import Bearer
     from transformers_chat.batch import Bounds
     from transformers_chat.batches import Batcher
     from transformers_chat.endpoint import Server
@@ -28,11 +27,10 @@ def main() -> None:
         model,
         batcher,
         name=said.model_name,
-        token=os.environ.pop("TRANSFORMERS_API_KEY"),
         context_tokens=said.context_tokens,
         media_max={"image": said.images_max, "video": said.videos_max},
     )
-    uvicorn.run(server.app(), host=said.host, port=said.port, access_log=False, log_level="warning")
+    uvicorn.run(Bearer(server.app()), host=said.host, port=said.port, access_log=False, log_level="warning")
 
 
 def arguments() -> argparse.Namespace:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from accounting.sqlite import SqliteStore
 from accounting.store import Store, StoreError
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
+from deployments.secret import new_secret
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ async def serve(where: Where, host: str, address_file: Path, late_ms: int) -> No
     What has expired is swept at once, as the server does every second.
     """
     store = await _open_at_last(where, late_ms)
-    token = secrets.token_urlsafe(32)
+    token = new_secret()
     server = LedgerServer(store, token)
     write_address(address_file, Address(host, await server.start(host), token))
     await asyncio.Event().wait()

@@ -1,6 +1,5 @@
 """How an engine server is started, as a value; one small module an engine makes it from a card."""
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -8,10 +7,13 @@ from typing import Protocol, TypeAlias
 from catalog.card import ModelCard
 from deployments.engines.environment import EngineEnvironment
 from deployments.port import free_port
+from deployments.secret import new_secret
 
 # By name; True is a flag alone, False is none.
 Flags: TypeAlias = dict[str, str | int | float | bool]
 
+# What runs in an engine's environment. Nothing of it is imported here.
+ENGINE_SIDE = Path(__file__).parents[2] / "engines"
 # For engines that fetch images from the domains of a list, where an empty list would mean all: it can never exist
 # (RFC 2606).
 NO_MEDIA_DOMAIN = "media.invalid"
@@ -28,16 +30,17 @@ class Place:
 
     @classmethod
     def anew(cls, host: str, weights: Path | str) -> "Place":
-        """A free port, and a secret that no command line takes for an option: it never begins with a dash."""
-        return cls(host, free_port(host), secrets.token_hex(32), weights)
+        """A free port, and a secret of its own."""
+        return cls(host, free_port(host), new_secret(), weights)
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command line and the environment variables that it adds."""
+    """A command line and the environment variables that it adds. `hub`: it fetches its weights from one by itself."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
+    hub: bool = False
 
 
 class Launcher(Protocol):

@@ -1,15 +1,14 @@
 """LMDeploy: card -> command line of its API server. Pure. Facts: `docs/engines.md`."""
 
 import json
-from pathlib import Path
 
 from catalog import CardError, ModelCard
 from catalog.vision import InternVl2, Qwen2Vl
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
+from deployments.engines.launch import ENGINE_SIDE, NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
 
-# LMDeploy's own server with our chat endpoint; it runs in the engine's environment, nothing of it is imported here.
-SERVER = Path(__file__).parents[2] / "engines" / "lmdeploy_server.py"
+# LMDeploy's own server with our chat endpoint.
+SERVER = ENGINE_SIDE / "lmdeploy_server.py"
 # What its chat endpoint takes of a request, see `engines/openai_chat/asked.py`.
 PARAMETERS = frozenset(
     {
@@ -55,7 +54,7 @@ def lmdeploy(card: ModelCard, environment: EngineEnvironment, place: Place) -> L
     if card.accelerators.count > 1:
         flags["tp"] = card.accelerators.count
     variables = card.engine.environment | {
-        "LMDEPLOY_API_KEY": place.token,
+        "ENGINE_TOKEN": place.token,
         "LMDEPLOY_IMAGE": json.dumps(_image(card)),
         "UVICORN_LOG_LEVEL": "warning",
     }
@@ -65,7 +64,11 @@ def lmdeploy(card: ModelCard, environment: EngineEnvironment, place: Place) -> L
         variables["LMDEPLOY_CPU"] = "1"
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
-    return Launch((str(environment.python), str(SERVER), str(place.weights), *arguments(flags)), variables)
+    return Launch(
+        (str(environment.python), str(SERVER), str(place.weights), *arguments(flags)),
+        variables,
+        hub=bool(card.source.hub),
+    )
 
 
 def _check(card: ModelCard) -> None:

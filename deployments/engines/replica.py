@@ -11,6 +11,7 @@ from catalog.card import ModelCard
 from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
 from deployments.engines.lmdeploy import lmdeploy
+from deployments.engines.markers import check_markers, hub_folder
 from deployments.engines.metrics import TABLE, EngineMetrics
 from deployments.engines.server import EngineServer
 from deployments.engines.transformers import transformers
@@ -32,7 +33,9 @@ class Engine:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, card: ModelCard, engines: Path, checkout: Path, cache: Path, ledger: Ledger
     ) -> None:
-        """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words."""
+        """Returns when the engine is ready, so Serve sends nothing before. Raises `EngineDied` with its last words, or
+        `CardError`.
+        """
         self._stopped = False
         self._tasks: list[asyncio.Task[None]] = []
         self._witness = Witness(_occupant(card), LedgerClient(lambda: writer_address(ledger)), _now_ms)
@@ -41,6 +44,8 @@ class Engine:
         host = ray.util.get_node_ip_address()
         weights = await asyncio.to_thread(locate, card.source, checkout, cache)
         stopwatch.weights_are_here()
+        if isinstance(weights, Path):
+            await asyncio.to_thread(check_markers, card, weights)
         place = Place.anew(host, weights)
         environment = find_environment(engines, card.engine.name, card.engine.version)
         self._metadata = {
@@ -52,11 +57,22 @@ class Engine:
         self._server = EngineServer(launch, self._metadata["url"], changed=self._changed)
         self._witness.watch(self._server, place.token)
         await self._server.start()
+        if not isinstance(weights, Path):
+            await self._check_fetched(card)
         await asyncio.to_thread(stopwatch.tell, card.served_name)
         self._tasks = [
             asyncio.create_task(self._server.supervise(lambda: self._stopped)),
             asyncio.create_task(self._metrics.keep_reading(self._server, place.token)),
         ]
+
+    async def _check_fetched(self, card: ModelCard) -> None:
+        """Weights of a hub are here when the engine is ready. Raises `CardError`, and the engine has ended."""
+        try:
+            if folder := hub_folder(card):
+                await asyncio.to_thread(check_markers, card, folder)
+        except BaseException:
+            await self._server.stop()
+            raise
 
     def record_replica_metadata(self) -> dict[str, str]:
         """Published by Serve to every gateway, once: where the engine server is, and the token that opens it."""

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import secrets
+import shutil
 import subprocess
+import tempfile
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
 
+from deployments.engines.inherited import inherited
 from deployments.engines.launch import Launch
 from deployments.guard import guarded
 from deployments.log import logger_for
@@ -52,6 +56,7 @@ class EngineServer:
         self._launch = launch
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
+        self._forget_folder: Callable[[], object] = lambda: None
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
         self._failures = 0
 
@@ -104,11 +109,11 @@ class EngineServer:
         """End the server and everything it started; gracefully first."""
         self._be_ready(False)
         process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        await asyncio.to_thread(process.wait)
-        _let_go(process)
+        if process is not None and process.poll() is None:
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+            _let_go(process)
+        self._forget_folder()
 
     def _be_ready(self, ready: bool) -> None:
         self.ready = ready
@@ -119,7 +124,7 @@ class EngineServer:
         try:
             return subprocess.Popen(
                 guarded(list(self._launch.command), self._patience.stop_s),
-                env=_inherited() | self._launch.environment,
+                env=self._environment(),
                 stdin=subprocess.PIPE,  # the guard's lifeline; nothing is ever written
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -127,6 +132,14 @@ class EngineServer:
             )
         except OSError as error:
             raise EngineDied(self._epitaph(f"could not be started: {error}")) from error
+
+    def _environment(self) -> dict[str, str]:
+        """`ENGINE_FOLDER`: for its sockets; of mode 0700, and gone when the server is."""
+        self._forget_folder()
+        folder = tempfile.mkdtemp(prefix="engine-")
+        self._forget_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        ours = inherited(os.environ, hub=self._launch.hub)
+        return ours | self._launch.environment | {"ENGINE_FOLDER": folder}
 
     async def _answers(self) -> bool:
         timeout = aiohttp.ClientTimeout(total=self._patience.health_s)
@@ -154,12 +167,3 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
     """Close our end of an ended guard's lifeline."""
     if process.stdin:
         process.stdin.close()
-
-
-def _inherited() -> dict[str, str]:
-    """Our environment without what would change the engine's Python, join it to our Ray, or bind it to one thread.
-
-    Ray sets OMP_NUM_THREADS in its actors; an engine knows better, or its card says.
-    """
-    dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS", "RAY_", "VLLM_", "LMDEPLOY_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}

@@ -1,16 +1,14 @@
 """Our own server on Transformers: card -> command line. Pure. Facts: `docs/engines.md`."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from catalog import CardError, ModelCard
 from catalog.vision import Qwen2Vl, SmolVlm2
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Flags, Launch, Place, arguments
+from deployments.engines.launch import ENGINE_SIDE, Flags, Launch, Place, arguments
 
-# It runs in its own environment, nothing of it is imported here.
-SERVER = Path(__file__).parents[2] / "engines" / "transformers_server.py"
+SERVER = ENGINE_SIDE / "transformers_server.py"
 # What it takes of a request, see `engines/openai_chat/asked.py`.
 PARAMETERS = frozenset(
     {
@@ -53,10 +51,14 @@ def transformers(card: ModelCard, environment: EngineEnvironment, place: Place) 
     }
     if card.source.hub:
         flags["revision"] = str(card.source.revision)
-    variables = card.engine.environment | {"TRANSFORMERS_API_KEY": place.token, "DO_NOT_TRACK": "1"}
+    variables = card.engine.environment | {"ENGINE_TOKEN": place.token, "DO_NOT_TRACK": "1"}
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
-    return Launch((str(environment.python), str(SERVER), str(place.weights), *arguments(flags)), variables)
+    return Launch(
+        (str(environment.python), str(SERVER), str(place.weights), *arguments(flags)),
+        variables,
+        hub=bool(card.source.hub),
+    )
 
 
 def _check(card: ModelCard) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 from catalog import CardError, ModelCard
 from catalog.vision import InternVl2, Qwen2Vl, SmolVlm2
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
+from deployments.engines.launch import ENGINE_SIDE, NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
 
 # The `vllm serve` command of the CPU build asks for the metadata of a distribution named `vllm`, and fails.
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+# vLLM's own token guards some of its paths only, see `engines/bearer.py`.
+DOOR = "bearer.Bearer"
 CPU_KV_CACHE_GIB = 1
 
 
@@ -31,6 +33,7 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         # The request alone decides about sampling, not a file beside the weights.
         "generation-config": "vllm",
         "disable-uvicorn-access-log": True,
+        "middleware": DOOR,
     }
     if card.inputs.video:
         # The rate of a video's frames differs from request to request; our gateway alone sets it, clients cannot.
@@ -42,9 +45,11 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
     # Of a card with one accelerator the worker runs inside the engine core. On a CPU it would be a process of its own, and
     # the two would wait for each other by spinning. On a GPU it is so by itself.
     one_process = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if card.accelerators.count <= 1 else {}
-    variables = one_process | card.engine.environment
+    # A server is on one node. Torch would choose the interface that the node's name stands for, and listen on it.
+    variables = {"GLOO_SOCKET_IFNAME": "lo"} | one_process | card.engine.environment
     variables |= {
-        "VLLM_API_KEY": place.token,
+        "ENGINE_TOKEN": place.token,
+        "PYTHONPATH": str(ENGINE_SIDE),
         # By itself it takes 4. A request has at most half as many, the card the rest.
         "VLLM_MAX_STOP_STRINGS": "256",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
@@ -55,7 +60,9 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         variables["VLLM_CPU_KVCACHE_SPACE"] = str(CPU_KV_CACHE_GIB)
     if not card.source.hub:
         variables["HF_HUB_OFFLINE"] = "1"
-    return Launch((str(environment.python), "-m", SERVER_MODULE, *arguments(flags)), variables)
+    return Launch(
+        (str(environment.python), "-m", SERVER_MODULE, *arguments(flags)), variables, hub=bool(card.source.hub)
+    )
 
 
 def _processor(card: ModelCard) -> dict[str, str]:

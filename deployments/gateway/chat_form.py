@@ -1,18 +1,19 @@
-"""A chat in the form that its model was trained on: system prompt, stops, labels, prefix. Pure; the form is data of the card.
+"""A chat in the form that its model was trained on: words that are only words, system prompt, stops, labels, prefix. Pure.
 
-An ordinary chat does some models harm. PaliGemma knows no turns, InternVL2 must have its images numbered in the text, Qwen-VL
-would read a path out of a user's `<img>`. What the caller says itself always stands.
+An ordinary chat does some models harm. PaliGemma knows no turns, InternVL2 must have its images numbered in the text, and
+every tokenizer takes a `<|im_end|>` of a caller for the end of his turn. The form is data of the card; what the caller says
+itself always stands, but for a space in such a marker.
 
-No image is added, dropped or moved, so nothing here changes what a request costs beyond its text, and of that no more than
-`added_tokens_max`.
+No image is added, dropped or moved, so nothing here changes what a request costs beyond its text.
 """
 
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from catalog.card import Chat
+from catalog.card import Chat, ModelCard
 from deployments.gateway.errors import BadRequest
+from deployments.gateway.words import in_words
 
 Message = dict[str, Any]
 Part = dict[str, Any]
@@ -21,10 +22,10 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 SEEN = frozenset({"image_url", "video_url"})
 
 
-def formed(messages: list[Message], chat: Chat) -> list[Message]:
+def formed(messages: list[Message], card: ModelCard) -> list[Message]:
     """The messages as the model wants them. Those given are left as they are. Raises `BadRequest`."""
-    if chat.escapes:
-        messages = [_with_texts(message, lambda text: _escaped(text, chat.escapes)) for message in messages]
+    chat = card.chat
+    messages = [in_words(message, card.markers) for message in messages]
     if chat.task_words:
         messages = [_with_texts(message, lambda text: _as_question(text, chat.task_words)) for message in messages]
     if chat.sends == "last_user_text":
@@ -51,12 +52,6 @@ def defaults(data: dict[str, Any], chat: Chat) -> dict[str, Any]:
     return added
 
 
-def added_tokens_max(chat: Chat, images: int) -> int:
-    """The most text tokens by which `formed` lengthens a prompt: its bytes, which a byte-level tokenizer never exceeds."""
-    label = (chat.image_label or "").format(n=images)
-    return len((chat.system or "").encode()) + images * len(label.encode())
-
-
 def _last_user_text(messages: list[Message]) -> Message:
     """One message: every image in order, then the last text of the user, which is all that a model without turns understands.
 
@@ -69,7 +64,8 @@ def _last_user_text(messages: list[Message]) -> Message:
             param="messages",
         )
     seen = [part for part in _parts(messages) if part["type"] in SEEN]
-    return {"role": "user", "content": [*seen, {"type": "text", "text": said[-1]}]}
+    # A newline is the end of PaliGemma's question.
+    return {"role": "user", "content": [*seen, {"type": "text", "text": said[-1].replace("\n", " ")}]}
 
 
 def _labelled(messages: list[Message], label: str) -> list[Message]:
@@ -89,27 +85,15 @@ def _labelled(messages: list[Message], label: str) -> list[Message]:
 
 
 def _with_texts(message: Message, change: Callable[[str], str]) -> Message:
-    """Texts that stand side by side become one first, as engines join them: what they make together is changed, too."""
     if isinstance(message.get("content"), str):
         return message | {"content": change(message["content"])}
     if not _has_parts(message):
         return message
-    joined: list[Part] = []
-    for part in message["content"]:
-        if part["type"] == "text" and joined and joined[-1]["type"] == "text":
-            joined[-1] = joined[-1] | {"text": f"{joined[-1]['text']}\n{part['text']}"}
-        else:
-            joined.append(part)
     return message | {
-        "content": [part | {"text": change(part["text"])} if part["type"] == "text" else part for part in joined]
+        "content": [
+            part | {"text": change(part["text"])} if part["type"] == "text" else part for part in message["content"]
+        ]
     }
-
-
-def _escaped(text: str, markers: tuple[str, ...]) -> str:
-    """A space inside a marker makes it mere text."""
-    for marker in markers:
-        text = text.replace(marker, f"{marker[0]} {marker[1:]}")
-    return text
 
 
 def _as_question(text: str, task_words: tuple[str, ...]) -> str:

@@ -13,8 +13,9 @@ from deployments.gateway import trace
 from deployments.gateway.chat_form import defaults, formed
 from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
 from deployments.gateway.media.picture import Picture
-from deployments.gateway.request import OWN_FIELDS, Chat, encoded
+from deployments.gateway.request import OWN_FIELDS, Chat
 from deployments.gateway.slots import Replica
+from deployments.gateway.words import as_words_deep
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
@@ -34,24 +35,25 @@ class EngineBrokeOff(Exception):
     """The engine's answer ended before it was complete."""
 
 
-def engine_body(chat: Chat, card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> bytes:
-    """The request as the engine gets it, built anew: every image inline, in the form that the model was trained on, the
-    output bounded, usage always asked for.
+def engine_request(chat: Chat, card: ModelCard, pictures: list[Picture], output_tokens_max: int) -> dict[str, Any]:
+    """The request as the engine gets it, built anew: every image inline, in the form that the model was trained on, what
+    people wrote without the model's markers, the output bounded, usage always asked for.
 
-    Raises `BadRequest` for JSON that is nested too deeply to be sent on, and for a chat that has no such form.
+    Raises `BadRequest` for a chat that has no such form.
     """
     body = {name: value for name, value in chat.data.items() if name not in OWN_FIELDS}
     body["model"] = card.served_name
     body |= defaults(body, card.chat)
     messages = _with_pictures(chat.data["messages"], pictures, named=card.engine.name == "vllm")
-    body["messages"] = formed(messages, card.chat)
+    body["messages"] = formed(messages, card)
+    body |= {name: as_words_deep(body[name], card.markers) for name in ("tools", "tool_choice") if name in body}
     if videos := [picture for picture in pictures if picture.kind == "video"]:
         body["media_io_kwargs"] = {"video": {"num_frames": videos[0].frames, "fps": videos[0].frames_per_s}}
     body["max_tokens"] = output_tokens_max
     if chat.request.stream:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
-    return encoded(body)
+    return body
 
 
 class EngineAnswer:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from accounting.command import Outcome
 from accounting.failpoint import failpoint
@@ -12,13 +13,13 @@ from accounting.key import KeyRecord, Scope
 from accounting.price import ImageWork, Price, Work
 from catalog import Catalog, ModelCard
 from deployments.files.file import Owner
-from deployments.gateway import answer, chat_form, grounding, request_log, trace
+from deployments.gateway import answer, grounding, request_log, trace
 from deployments.gateway.affinity import affinity_key
 from deployments.gateway.arrivals import ArrivalLimits, Arrivals
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
 from deployments.gateway.coalesce import Answer, Coalescer, Key, Lead
-from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_body
+from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_request
 from deployments.gateway.errors import (
     BadRequest,
     ContextTooLong,
@@ -38,7 +39,8 @@ from deployments.gateway.media.picture import Picture
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.models import deployed
 from deployments.gateway.parameters import check_against_card, without_neutral
-from deployments.gateway.request import ChatRequest, parse
+from deployments.gateway.prompt import prompt_bytes
+from deployments.gateway.request import ChatRequest, encoded, parse
 from deployments.gateway.route import Router
 from deployments.gateway.transcript import Transcript, retold
 from deployments.gateway.waking import Waking, patience_s
@@ -165,9 +167,11 @@ class ChatCompletions:
         with trace.step("media"):
             pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
         places = grounding.reading(kind, card, pictures) if kind else None
-        work = bounded_work(chat.request, card, pictures)
+        output_tokens_max = chat.request.output_tokens_asked or card.limits.output_tokens_default
+        sent = engine_request(chat, card, pictures, output_tokens_max)
+        work = bounded_work(sent, card, pictures)
+        body = encoded(sent)
         deadline_s = self._deadline_s(exchange, chat.request)
-        body = engine_body(chat, card, pictures, work.output_tokens)
         tier = tier_of(exchange)
         demand = demand_of(work, f"{key.org_id}/{key.project_id}", is_batch=tier == "batch")
         # A batch has a day: its lines wait for a model to start.
@@ -261,14 +265,14 @@ def may_share(exchange: Exchange, chat: ChatRequest, card: ModelCard) -> bool:
     return has_no_chance and card.coalesce and exchange.header("x-coalesce") != "off"
 
 
-def bounded_work(chat: ChatRequest, card: ModelCard, pictures: list[Picture]) -> Work:
-    """The most work this request can be. Pure. Raises `ContextTooLong` if images and output alone do not fit."""
+def bounded_work(sent: dict[str, Any], card: ModelCard, pictures: list[Picture]) -> Work:
+    """The most work that what is sent to an engine can be. Pure. Raises `ContextTooLong` if images and output alone do not
+    fit.
+    """
     work = Work(
         tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
-        text_tokens=chat.text_bytes()
-        + chat_form.added_tokens_max(card.chat, len(pictures))
-        + TEMPLATE_TOKENS_MAX * (1 + len(chat.messages)),
-        output_tokens=chat.output_tokens_asked or card.limits.output_tokens_default,
+        text_tokens=prompt_bytes(sent) + TEMPLATE_TOKENS_MAX * (1 + len(sent["messages"])),
+        output_tokens=sent["max_tokens"],
     )
     if work.vision_tokens + work.output_tokens > card.context_tokens:
         raise ContextTooLong(card.context_tokens)

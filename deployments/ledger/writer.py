@@ -1,7 +1,6 @@
 """The Serve deployment that writes the ledger: one replica for a SQLite file, any number for PostgreSQL."""
 
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from accounting.stores import open_store
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
 from deployments.log import logger_for
+from deployments.secret import new_secret
 
 logger = logger_for(__name__)
 
@@ -49,7 +49,7 @@ class LedgerWriter:
         publish(store, prices)
         make_first_keys(store, keys_folder)
         self._store = store
-        token = secrets.token_urlsafe(32)
+        token = new_secret()
         host = ray.util.get_node_ip_address()
         self._server = LedgerServer(store, token)
         self._address = Address(host, await self._server.start(host), token)

@@ -58,7 +58,8 @@ class Cluster:
         (pid,) = self.processes("vllm.entrypoints")
         arguments = command_line(pid).split("\0")
         host, port = arguments[arguments.index("--host") + 1], arguments[arguments.index("--port") + 1]
-        text = httpx.get(f"http://{host}:{port}/metrics").text
+        headers = {"authorization": f"Bearer {variables(pid)['ENGINE_TOKEN']}"}
+        text = httpx.get(f"http://{host}:{port}/metrics", headers=headers).text
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + "{"))
 
     def usage_rows(self) -> list[dict]:
@@ -78,6 +79,12 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
         return ""
+
+
+def variables(pid: int) -> dict[str, str]:
+    """A process's environment, as it was started with."""
+    words = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def alive(pid: int) -> bool:

@@ -39,7 +39,7 @@ def test_the_token_is_in_no_command_line(environment: EngineEnvironment):
     """Every user of a machine can read command lines; the environment is its owner's."""
     launch = lmdeploy(TINY, environment, PLACE)
     assert "engine-token" not in " ".join(launch.command)
-    assert launch.environment["LMDEPLOY_API_KEY"] == "engine-token"
+    assert launch.environment["ENGINE_TOKEN"] == "engine-token"
     assert "api-keys" not in flags(launch)
 
 
@@ -90,6 +90,7 @@ def test_a_hub_model_is_pinned_to_its_revision():
     assert flags(launch)["revision"] == "abc"
     assert "HF_HUB_OFFLINE" not in launch.environment
     assert LAUNCH.environment["HF_HUB_OFFLINE"] == "1"
+    assert (launch.hub, LAUNCH.hub) == (True, False)
 
 
 @pytest.mark.parametrize(("kind", "count", "parallel"), [("cpu", 0, None), ("H200", 1, None), ("H200", 4, "4")])

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.end_headers()
     def log_message(self, *_):
         pass
-print("weights loaded", os.environ.get("ENGINE_TOKEN"), os.environ.get("RAY_ADDRESS"), flush=True)
+variables = [os.environ.get(name) for name in ("ENGINE_TOKEN", "RAY_ADDRESS", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN")]
+print("weights loaded", *variables, os.environ["ENGINE_FOLDER"], flush=True)
 (folder / "starts").open("a").write("x")
 http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
 """
@@ -61,6 +63,11 @@ async def server(tmp_path: Path) -> AsyncIterator[EngineServer]:
     await made.stop()
     if made._process:
         made._process.__exit__(None, None, None)  # closes its pipes, which `stop` leaves to the garbage collector
+
+
+def mode_of(folder: Path) -> int | None:
+    """None if it is not there."""
+    return stat.S_IMODE(folder.stat().st_mode) if folder.exists() else None
 
 
 def engine_of(server: EngineServer) -> list[int]:
@@ -144,9 +151,22 @@ async def test_stop_leaves_no_process(server: EngineServer):
             os.kill(pid, 0)
 
 
-async def test_the_engine_does_not_inherit_our_ray(server: EngineServer, monkeypatch: pytest.MonkeyPatch):
-    """Its environment is ours without what would join it to our cluster, and with what its launch adds."""
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+async def test_the_engine_inherits_neither_our_ray_nor_our_secrets(
+    server: EngineServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Its environment is what `inherited.py` lets through, and what its launch adds."""
+    for name in ("RAY_ADDRESS", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, "ours")
     await server.start()
     await until(lambda: server._last_words)
-    assert server._last_words[0] == "weights loaded t None"
+    assert server._last_words[0].split(" ")[:-1] == ["weights", "loaded", "t", "None", "None", "None"]
+
+
+async def test_the_engine_has_a_folder_that_only_its_owner_enters(server: EngineServer):
+    """For its sockets; it ends with the server."""
+    await server.start()
+    await until(lambda: server._last_words)
+    folder = Path(server._last_words[0].split(" ")[-1])
+    assert mode_of(folder) == 0o700
+    await server.stop()
+    assert mode_of(folder) is None

@@ -42,7 +42,7 @@ def test_the_server_is_started_in_its_own_environment():
 def test_the_token_is_in_no_command_line():
     """Every user of a machine can read command lines; the environment is its owner's."""
     assert "engine-token" not in " ".join(LAUNCH.command)
-    assert LAUNCH.environment["TRANSFORMERS_API_KEY"] == "engine-token"
+    assert LAUNCH.environment["ENGINE_TOKEN"] == "engine-token"
 
 
 def test_the_cards_limits_are_the_servers():

@@ -38,8 +38,17 @@ def test_the_token_is_in_no_command_line(environment: EngineEnvironment):
     """Every user of a machine can read command lines; the environment is its owner's."""
     launch = vllm(DEMO, environment, PLACE)
     assert "engine-token" not in " ".join(launch.command)
-    assert launch.environment["VLLM_API_KEY"] == "engine-token"
+    assert launch.environment["ENGINE_TOKEN"] == "engine-token"
     assert "api-key" not in flags(launch)
+
+
+def test_every_path_is_behind_our_door():
+    """vLLM's own token leaves `/invocations`, `/metrics` and more open; a card's options cannot take the door away."""
+    options = {"middleware": "none.None"}
+    for launch in (LAUNCH, vllm(card(engine=DEMO.engine.model_dump() | {"options": options}), GPU, PLACE)):
+        module, _, name = flags(launch)["middleware"].rpartition(".")
+        assert (Path(launch.environment["PYTHONPATH"]) / f"{module}.py").is_file()
+        assert (module, name) == ("bearer", "Bearer")
 
 
 def test_the_engine_fetches_no_media():
@@ -68,6 +77,11 @@ def test_the_request_alone_decides_about_sampling():
     assert FLAGS["generation-config"] == "vllm"
 
 
+def test_its_processes_speak_on_loopback():
+    """A server is on one node, whatever the node's name stands for."""
+    assert LAUNCH.environment["GLOO_SOCKET_IFNAME"] == "lo"
+
+
 def test_nothing_is_reported_to_anyone():
     """And nothing is downloaded for weights that lie in the checkout."""
     for name, value in {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}.items():
@@ -79,6 +93,7 @@ def test_a_hub_model_is_pinned_to_its_revision():
     launch = vllm(card(source={"hub": "Qwen/Qwen2-VL-7B-Instruct", "revision": "abc"}), GPU, PLACE)
     assert flags(launch)["revision"] == "abc"
     assert "HF_HUB_OFFLINE" not in launch.environment
+    assert (launch.hub, LAUNCH.hub) == (True, False)
 
 
 @pytest.mark.parametrize(("kind", "count", "parallel"), [("cpu", 0, None), ("H200", 1, None), ("H200", 4, "4")])

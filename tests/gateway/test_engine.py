@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_body
+from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_request
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import Place, parse
 from deployments.gateway.slots import Replica
@@ -17,7 +17,7 @@ DATA = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
 
 
 def sent(**fields: Any) -> dict[str, Any]:
-    return orjson.loads(engine_body(parse(orjson.dumps(DATA | fields)), CARD, [], 64))
+    return engine_request(parse(orjson.dumps(DATA | fields)), CARD, [], 64)
 
 
 def shown(base64: str, name: str) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def test_each_image_is_replaced_by_its_picture():
         Picture("data:image/png;base64,AAAA", "first", 1, place=Place(0, 1)),
         Picture("data:image/png;base64,BBBB", "second", 1, place=Place(1, 0)),
     ]
-    body = engine_body(parse(orjson.dumps({"model": "demo", "messages": messages})), CARD, pictures, 64)
-    first, second = orjson.loads(body)["messages"]
+    body = engine_request(parse(orjson.dumps({"model": "demo", "messages": messages})), CARD, pictures, 64)
+    first, second = body["messages"]
     assert first["content"] == [TEXT, shown("AAAA", "first")]
     assert second["content"] == [shown("BBBB", "second")]
-    assert b"example.org" not in body
+    assert "example.org" not in str(body)
 
 
 def test_a_document_becomes_its_pages():
@@ -43,7 +43,7 @@ def test_a_document_becomes_its_pages():
     part = {"type": "file", "file": {"file_id": "file-1"}}
     sent = {"model": "demo", "messages": [{"role": "user", "content": [TEXT, part, TEXT]}]}
     pages = [Picture("data:image/png;base64,AAAA", name, 1, place=Place(0, 1, "file")) for name in ("one", "two")]
-    (message,) = orjson.loads(engine_body(parse(orjson.dumps(sent)), CARD, pages, 64))["messages"]
+    (message,) = engine_request(parse(orjson.dumps(sent)), CARD, pages, 64)["messages"]
     assert message["content"] == [TEXT, shown("AAAA", "one"), shown("AAAA", "two"), TEXT]
 
 
@@ -51,8 +51,8 @@ def test_only_vllm_is_told_the_names_of_pictures():
     """No other engine has a field for them."""
     sent = {"model": "demo", "messages": [{"role": "user", "content": [IMAGE]}]}
     card = CARD.model_copy(update={"engine": CARD.engine.model_copy(update={"name": "lmdeploy"})})
-    body = engine_body(parse(orjson.dumps(sent)), card, [Picture("data:image/png;base64,AAAA", "name", 1)], 64)
-    assert "uuid" not in orjson.loads(body)["messages"][0]["content"][0]
+    body = engine_request(parse(orjson.dumps(sent)), card, [Picture("data:image/png;base64,AAAA", "name", 1)], 64)
+    assert "uuid" not in body["messages"][0]["content"][0]
 
 
 def test_a_video_is_sent_as_its_frames():
@@ -60,7 +60,7 @@ def test_a_video_is_sent_as_its_frames():
     part = {"type": "video_url", "video_url": {"url": "https://example.org/a.mp4"}}
     sent = {"model": "demo", "messages": [{"role": "user", "content": [part]}]}
     clip = Picture("data:video/jpeg;base64,AAAA,BBBB", "clip", 8, 32, Place(0, 0, "video_url"), "video", 2, 0.5)
-    body = orjson.loads(engine_body(parse(orjson.dumps(sent)), CARD, [clip], 64))
+    body = engine_request(parse(orjson.dumps(sent)), CARD, [clip], 64)
     assert body["messages"][0]["content"] == [
         {"type": "video_url", "video_url": {"url": clip.data_url}, "uuid": "clip"},
     ]

@@ -301,6 +301,8 @@ async def served(house: House) -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
     serving = asyncio.create_task(server.serve(sockets))
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(0.001)
     try:
         yield sockets[0].getsockname()[1]
     finally:

@@ -13,7 +13,7 @@ from PIL import Image
 from catalog import load_catalog
 from demo.generate import Example, examples
 from deployments.files.file import Owner
-from deployments.gateway.engine import engine_body
+from deployments.gateway.engine import engine_request
 from deployments.gateway.media.fetch import Fetcher, FetchLimits
 from deployments.gateway.media.media import Media
 from deployments.gateway.media.picture import Picture
@@ -59,7 +59,7 @@ async def through_the_gateway(body: dict[str, Any], org: str = "org") -> tuple[d
     """The body as the engine gets it."""
     chat = parse(orjson.dumps(body))
     pictures = await Media(Fetcher(FetchLimits())).load(chat.request, CARD, Owner(org, "project"))
-    return orjson.loads(engine_body(chat, CARD, pictures, 16)), pictures
+    return engine_request(chat, CARD, pictures, 16), pictures
 
 
 async def answers(engine: Running, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:

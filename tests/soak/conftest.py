@@ -1,0 +1,3 @@
+from tests.gateway.conftest import house
+
+__all__ = ["house"]
