@@ -24,6 +24,7 @@ from deployments.engines.environment import find_environment
 from deployments.engines.replica import Engine
 from deployments.gateway.affinity_router import AffinityRouter
 from deployments.gateway.arrivals import ArrivalLimits
+from deployments.gateway.cors import ALL_ORIGINS
 from deployments.gateway.gateway import Gateway, Neighbours
 from deployments.gateway.life import ChatLimits
 from deployments.gateway.media.fetch import FetchLimits
@@ -147,6 +148,8 @@ class GatewaySettings(Hosting):
     # Buckets that a request may name as `s3://bucket/key`; every key may read all that is in them.
     media_buckets_allowed: Names = []
     media_cache_bytes_max: Annotated[int, Field(ge=0)] = MediaLimits().cache_bytes_max
+    # Origins whose web pages may call, such as `https://app.example.org`; `*` for all.
+    cors_origins_allowed: Names = list(ALL_ORIGINS.allowed)
     # A line in the log for each request.
     request_log: bool = True
 
@@ -218,6 +221,7 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         tuple(settings.media_buckets_allowed),
         MediaLimits(cache_bytes_max=settings.media_cache_bytes_max),
         logs_requests=settings.request_log,
+        origins=tuple(settings.cors_origins_allowed),
     )
 
 

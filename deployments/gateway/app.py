@@ -8,11 +8,12 @@ from deployments.batches.book import Book
 from deployments.batches.line import Answered
 from deployments.files.objects import Objects
 from deployments.files.store import FileStore
-from deployments.gateway import request_log, trace
+from deployments.gateway import cors, request_log, trace
 from deployments.gateway.admin import Admin
 from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.asgi import ClientLeft, Exchange, Receive, Scope, Send
 from deployments.gateway.batches import Batches
+from deployments.gateway.cors import ALL_ORIGINS, Origins
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import (
     EngineFailed,
@@ -35,6 +36,9 @@ from deployments.log import logger_for
 
 logger = logger_for(__name__)
 
+# Of a WebSocket that is refused before it opens, which a server answers with 403.
+POLICY_VIOLATION = 1008
+
 
 class GatewayApp:
     """Routes requests to handlers, and turns what they raise into answers. `start` and `stop` are its lifespan."""
@@ -53,12 +57,14 @@ class GatewayApp:
         *,
         explain: Explain = nobody,
         logs_requests: bool = True,
+        origins: Origins = ALL_ORIGINS,
     ) -> None:
         self._chat = chat
         self._catalog = catalog
         self._keys = keys
         self._metrics = metrics
         self._logs_requests = logs_requests
+        self._origins = origins
         self._start = start
         self._stop = stop
         self._desk = desk = Desk(ledger)
@@ -84,11 +90,21 @@ class GatewayApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} here")
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         exchange = Exchange(scope, receive, send)
+        exchange.adds += self._origins.headers(exchange.header("origin"))
         with trace.request(exchange):
-            await self._answer(exchange, lambda: self._routes.find(exchange.method, exchange.path)(exchange))
+            await self._answer(exchange, lambda: self._handle(exchange))
+
+    async def _handle(self, exchange: Exchange) -> None:
+        """A browser asks before it calls, without a key: whether there is such a path it learns from the call."""
+        if exchange.method == "OPTIONS":
+            await exchange.start(204, None, cors.PREFLIGHT)
+            await exchange.end()
+            return
+        await self._routes.find(exchange.method, exchange.path)(exchange)
 
     async def run_line(self, key_id: str, name: str, body: bytes) -> Answered:
         """A line of a batch, for the key that made the batch: a request's whole life, in this process."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from deployments.gateway.errors import BadRequest, BodyTooSlow, TooLarge
+from deployments.gateway.compression import decompressed, encoding_of
+from deployments.gateway.errors import BadRequest, BodyTooSlow, EncodingNotTaken, TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -20,6 +21,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 # nothing does not.
 BODY_GRACE_S = 30.0
 BODY_BYTES_PER_S_MIN = 16 * 2**10
+# Python reads no number of thousands of digits.
+LENGTH_DIGITS_MAX = 18
 
 
 class ClientLeft(Exception):
@@ -56,17 +59,34 @@ class Exchange:
         value = self._headers.get(name.encode())
         return value.decode("latin-1") if value is not None else None
 
+    @property
+    def is_head(self) -> bool:
+        """Whether the answer is wanted without its body."""
+        return self.method == "HEAD"
+
     async def body(self, bytes_max: int) -> bytes:
-        """Read the whole body. Raises `TooLarge` from Content-Length alone, or as soon as the bytes are too many."""
-        body = b"".join([chunk async for chunk in self.chunks(bytes_max)])
+        """Read the whole body, decompressed. Raises `TooLarge` from Content-Length alone, or as soon as the bytes are too
+        many, and `EncodingNotTaken`.
+        """
+        encoding = encoding_of(self.header("content-encoding"))
+        body = b"".join([chunk async for chunk in self._pieces(bytes_max)])
+        if encoding and body:
+            packed, body = body, await asyncio.to_thread(decompressed, body, encoding, bytes_max)
+            self.grow(max(0, len(body) - len(packed)))
         if not body:
             raise BadRequest("The body is empty. Send a JSON object.")
         return body
 
     async def chunks(self, bytes_max: int) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises as `body` does."""
+        """The body as it comes, which is not compressed. Raises as `body` does."""
+        if encoding_of(self.header("content-encoding")):
+            raise EncodingNotTaken
+        async for chunk in self._pieces(bytes_max):
+            yield chunk
+
+    async def _pieces(self, bytes_max: int) -> AsyncIterator[bytes]:
         length = self.header("content-length")
-        if length is not None and not (length.isascii() and length.isdigit() and int(length) <= bytes_max):
+        if length is not None and not _is_within(length, bytes_max):
             raise TooLarge(bytes_max)
         size, more = 0, True
         while more:
@@ -91,17 +111,20 @@ class Exchange:
         except TimeoutError:
             raise BodyTooSlow from None
 
-    async def start(self, status: int, media_type: bytes, headers: Headers = ()) -> None:
+    async def start(self, status: int, media_type: bytes | None, headers: Headers = ()) -> None:
+        """`media_type` is None for an answer that has no body."""
         self.started, self.status = True, status
-        all_headers = [(b"content-type", media_type), *headers, *self.adds]
+        of_body = [(b"content-type", media_type)] if media_type else []
+        all_headers = [*of_body, *headers, *self.adds]
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if not self.is_head:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
         self.ended = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._send({"type": "http.response.body", "body": b"" if self.is_head else data, "more_body": False})
 
     async def answer(
         self, status: int, body: bytes, headers: Headers = (), media_type: bytes = b"application/json"
@@ -143,3 +166,7 @@ class Exchange:
             raise
         finally:
             watcher.cancel()
+
+
+def _is_within(length: str, bytes_max: int) -> bool:
+    return length.isascii() and length.isdigit() and len(length) <= LENGTH_DIGITS_MAX and int(length) <= bytes_max

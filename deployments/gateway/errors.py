@@ -19,6 +19,7 @@
       Conflict                   409  not in the state that things are in; not retried: waiting does not help
       TooLarge                   413  the body
         FileTooLarge             413  a file of `/v1/files`
+      EncodingNotTaken           415  the body is compressed in a way that is not taken
       OutOfCredit, BudgetSpent   429  not retried: waiting does not help
       RateLimited                429  try again after `retry_after_s`
       EngineFailed               500  the engine broke off
@@ -204,6 +205,20 @@ class FileTooLarge(TooLarge):
         GatewayError.__init__(
             self, f"The file is above {bytes_max} bytes. Split it.", param="file", code="file_too_large"
         )
+
+
+class EncodingNotTaken(GatewayError):
+    status = 415
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A body is taken plain, or compressed by gzip or deflate; a form only plain.",
+            param="Content-Encoding",
+            code="unsupported_content_encoding",
+        )
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"accept-encoding", b"gzip, deflate")]
 
 
 class OutOfCredit(GatewayError):

@@ -26,6 +26,7 @@ logger = logger_for(__name__)
 FORM_BYTES_MAX = 64 * 2**10
 FIELD_CHARACTERS_SHOWN = 120
 PURPOSES = ", ".join(f"'{purpose}'" for purpose in BYTES_MAX)
+EXPIRY = "expires_after"
 BINARY = b"application/octet-stream"
 
 
@@ -92,8 +93,9 @@ class Files:
         owner = self._owner(exchange)
         file = await self._find(owner, file_id)
         await exchange.start(200, BINARY, [(b"content-length", str(file.size_bytes).encode())])
-        async for chunk in self._files.chunks(owner, file.id):
-            await exchange.write(chunk)
+        if not exchange.is_head:
+            async for chunk in self._files.chunks(owner, file.id):
+                await exchange.write(chunk)
         await exchange.end()
 
     def _key(self, exchange: Exchange) -> KeyRecord:
@@ -126,6 +128,8 @@ def file_object(file: File) -> dict[str, Any]:
 
 def purpose_of(form: FormReader) -> Purpose:
     """What the form says that its file is for. Raises `BadRequest`."""
+    if any(name.startswith(EXPIRY) for name in form.fields):
+        raise BadRequest("Files stay here until they are deleted. Remove 'expires_after'.", param=EXPIRY)
     if unknown := form.fields.keys() - {"purpose"}:
         name = min(unknown)[:FIELD_CHARACTERS_SHOWN]
         raise BadRequest(f"There is no field '{name}'. Remove it or correct its name.", param=name)

@@ -22,6 +22,7 @@ from deployments.gateway import metrics_levels
 from deployments.gateway.admin.scaling import explain_by, unscaled
 from deployments.gateway.app import GatewayApp
 from deployments.gateway.bill import Books
+from deployments.gateway.cors import ALL_ORIGINS, Origins
 from deployments.gateway.engine import Engines
 from deployments.gateway.keys import Keys, keep_fresh
 from deployments.gateway.life import ChatCompletions, ChatLimits
@@ -83,6 +84,7 @@ class Gateway:
         media: MediaLimits,
         *,
         logs_requests: bool,
+        origins: tuple[str, ...] = ALL_ORIGINS.allowed,
     ) -> None:
         self._catalog = catalog
         self._prices = {price.model: price for price in prices}
@@ -94,6 +96,7 @@ class Gateway:
         self._buckets = buckets
         self._media = media
         self._logs_requests = logs_requests
+        self._origins = Origins(origins)
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
         """Called by Serve after the constructor. Raises `StoreFailed`."""
@@ -158,6 +161,7 @@ class Gateway:
             stop,
             explain=explain_by(messenger) if self._neighbours.scaled else unscaled,
             logs_requests=self._logs_requests,
+            origins=self._origins,
         )
         return self._built
 

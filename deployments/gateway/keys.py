@@ -35,9 +35,10 @@ class Keys:
         if not self.loaded:
             raise LedgerUnavailable
         kind, _, key = (authorization or "").partition(" ")
+        key = key.strip(" ")
         if kind.lower() != "bearer" or not key.startswith(PREFIX):
             raise InvalidKey
-        return self._working(self._by_sha256.get(sha256(key.strip())), scope)
+        return self._working(self._by_sha256.get(sha256(key)), scope)
 
     def of_id(self, key_id: str, scope: Scope) -> KeyRecord:
         """The record of a key that was the caller's when it asked, and must be working still. Raises as `authenticate`."""

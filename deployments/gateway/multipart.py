@@ -1,6 +1,8 @@
 """A form with a file in it, `multipart/form-data`, read as it comes: the file is never whole in memory."""
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -14,6 +16,8 @@ FILE = "file"
 FIELDS_MAX = 16
 FIELD_BYTES_MAX = 4096
 FILENAME_CHARACTERS_MAX = 255
+# `filename*=UTF-8''%E8%AB%8B.jsonl` (RFC 8187).
+EXTENDED_FILENAME = re.compile(rb"""filename\*\s*=\s*"?utf-8'[^';]*'([^;"]*)""", re.IGNORECASE)
 
 
 class FormReader:
@@ -66,12 +70,15 @@ class FormReader:
         self._header = (b"", b"")
 
     def _headers_ended(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        disposition = self._headers.get(b"content-disposition", b"")
+        _, options = parse_options_header(disposition)
         self._name = options.get(b"name", b"").decode(errors="replace")
         if self._name in self.fields or (self._name == FILE and self.filename is not None):
             raise BadRequest("A field is in the form twice. Send each once.")
         if self._name == FILE:
-            self.filename = options.get(b"filename", b"").decode(errors="replace")[:FILENAME_CHARACTERS_MAX]
+            extended = EXTENDED_FILENAME.search(disposition)
+            name = unquote_to_bytes(extended[1].strip()) if extended else options.get(b"filename", b"")
+            self.filename = name.decode(errors="replace")[:FILENAME_CHARACTERS_MAX]
         elif len(self.fields) == FIELDS_MAX:
             raise BadRequest(f"The form has more than {FIELDS_MAX} fields. Send 'purpose' and 'file'.")
 

@@ -35,7 +35,8 @@ class Routes:
         self._named = [(_pattern(path), by_path[path]) for path in by_path if path not in self._plain]
 
     def find(self, method: str, path: str) -> Callable[[Exchange], Awaitable[None]]:
-        """Raises `NotFound` or `MethodNotAllowed`."""
+        """HEAD is answered where GET is, and a slash at the end of a path is none. Raises `NotFound` or `MethodNotAllowed`."""
+        path = path.removesuffix("/") or path
         if (handlers := self._plain.get(path)) is not None:
             return _of_method(handlers, method)
         for pattern, handlers in self._named:
@@ -45,8 +46,9 @@ class Routes:
 
 
 def _of_method(handlers: dict[str, Handler], method: str) -> Handler:
+    method = "GET" if method == "HEAD" else method
     if method not in handlers:
-        raise MethodNotAllowed(", ".join(handlers))
+        raise MethodNotAllowed(", ".join(handlers).replace("GET", "GET, HEAD"))
     return handlers[method]
 
 

@@ -1,4 +1,6 @@
 import asyncio
+import gzip
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,6 @@ async def get(house: House, path: str, key: str | None = None) -> Client:
         ("POST", "/v1/models", 405, None),
         ("DELETE", "/v1/models/demo", 405, None),
         ("GET", "/v1/models/gpt-5", 404, "model_not_found"),
-        ("GET", "/v1/models/", 404, "model_not_found"),
         ("GET", "/metrics", 403, "scope_not_allowed"),
     ],
 )
@@ -154,10 +155,51 @@ async def test_the_lifespan_starts_and_stops_what_the_gateway_owns(house: House)
     assert not house.ledger.connected
 
 
-async def test_there_are_no_websockets(house: House):
-    """ASGI's way of saying so is an exception."""
-    with pytest.raises(RuntimeError, match="websocket"):
-        await house.app({"type": "websocket"}, None, None)
+async def test_a_websocket_is_refused_before_it_opens(house: House, caplog: pytest.LogCaptureFixture):
+    """And is no defect of ours."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await house.app({"type": "websocket"}, None, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/nowhere"])
+async def test_a_browser_may_ask_before_it_calls(house: House, path: str):
+    """Without a key, of every path: what is wrong with the call its answer says, and the page can read it."""
+    asked = await Client(path=path, method="OPTIONS", origin="http://localhost:5173").ask(house.app)
+    assert (asked.status, asked.body) == (204, b"")
+    assert asked.headers["access-control-allow-origin"] == "*"
+    assert asked.headers["access-control-allow-headers"] == "authorization, *"
+    refused = await Client(path=path, method="PATCH", origin="http://localhost:5173").ask(house.app)
+    assert refused.status in (404, 405)
+    assert refused.headers["access-control-allow-origin"] == "*"
+
+
+async def test_an_answer_says_what_of_a_request_was_ignored(house: House):
+    """And the engine does not see it."""
+    client = await house.ask(question(verbosity="low", safety_identifier="u"))
+    assert client.headers["x-vlm-ignored"] == "safety_identifier, verbosity"
+    assert not house.engine.asked[0].keys() & {"verbosity", "safety_identifier"}
+    assert "x-vlm-ignored" not in (await house.ask(question())).headers
+
+
+async def test_a_request_may_be_compressed(house: House):
+    """It is the same request: with the same key it is answered from what is stored."""
+    headers = {"idempotency_key": "k"}
+    assert (await house.ask(gzip.compress(question()), content_encoding="gzip", **headers)).status == 200
+    assert (await house.ask(question(), **headers)).headers["x-idempotent-replay"] == "true"
+
+
+async def test_a_head_is_answered_wherever_a_get_is(house: House):
+    for path in ("/v1/models", "/v1/models/demo", "/healthz"):
+        head, whole = [
+            await Client(key=house.key, path=path, method=method).ask(house.app) for method in ("HEAD", "GET")
+        ]
+        assert (head.status, head.headers, head.body) == (200, whole.headers, b"")
 
 
 async def test_a_body_that_is_too_long_is_cut(tmp_path):

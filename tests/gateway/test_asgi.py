@@ -1,11 +1,12 @@
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
 
 from deployments.gateway import asgi
 from deployments.gateway.asgi import ClientLeft, Exchange
-from deployments.gateway.errors import BadRequest, BodyTooSlow, RateLimited, TooLarge
+from deployments.gateway.errors import BadRequest, BodyTooSlow, EncodingNotTaken, RateLimited, TooLarge
 
 LEFT = {"type": "http.disconnect"}
 
@@ -31,9 +32,9 @@ class Wire:
     async def send(self, message: Any) -> None:
         self.sent.append(message)
 
-    def exchange(self, **headers: str) -> Exchange:
+    def exchange(self, method: str = "POST", **headers: str) -> Exchange:
         pairs = [(name.replace("_", "-").title().encode(), value.encode()) for name, value in headers.items()]
-        return Exchange({"method": "POST", "path": "/", "headers": pairs}, self.receive, self.send)
+        return Exchange({"method": method, "path": "/", "headers": pairs}, self.receive, self.send)
 
 
 async def test_a_body_is_read_whole():
@@ -42,7 +43,7 @@ async def test_a_body_is_read_whole():
     assert await wire.exchange(content_length="6").body(6) == b"abcdef"
 
 
-@pytest.mark.parametrize("length", ["7", "99999999999999999999", "-1", "many", ""])
+@pytest.mark.parametrize("length", ["7", "99999999999999999999", "9" * 5000, "-1", "many", ""])
 async def test_content_length_alone_is_enough_to_refuse(length: str):
     """A body that says it is too long, or says nothing sensible, is not read at all."""
     wire = Wire(part(b"abcdefg"))
@@ -172,3 +173,40 @@ async def test_an_error_of_the_block_comes_through():
     wire.gone.set()
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_a_compressed_body_is_decompressed_under_the_same_cap():
+    """And counted as what it is."""
+    packed, counted = gzip.compress(b"a" * 1000), []
+    exchange = Wire(part(packed)).exchange(content_encoding="gzip")
+    exchange.grow = counted.append
+    assert await exchange.body(1000) == b"a" * 1000
+    assert sum(counted) == 1000
+    with pytest.raises(TooLarge):
+        await Wire(part(packed)).exchange(content_encoding="gzip").body(999)
+
+
+async def test_a_body_that_cannot_be_decompressed_is_not_read():
+    wire = Wire(part(b"abc"), part(b"def"))
+    with pytest.raises(EncodingNotTaken):
+        await wire.exchange(content_encoding="zstd").body(6)
+    with pytest.raises(EncodingNotTaken):
+        [chunk async for chunk in wire.exchange(content_encoding="gzip").chunks(6)]
+    assert len(wire.received) == 2
+
+
+async def test_a_head_is_answered_without_the_body():
+    """Its length is told all the same."""
+    wire = Wire()
+    await wire.exchange("HEAD").answer(200, b"abc")
+    start, body = wire.sent
+    assert (b"content-length", b"3") in start["headers"]
+    assert body == {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def test_what_is_added_comes_with_whatever_is_answered():
+    wire = Wire()
+    exchange = wire.exchange()
+    exchange.adds.append((b"x-vlm-ignored", b"verbosity"))
+    await exchange.answer(400, b"{}")
+    assert (b"x-vlm-ignored", b"verbosity") in wire.sent[0]["headers"]

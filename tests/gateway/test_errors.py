@@ -11,6 +11,7 @@ from deployments.gateway.errors import (
     BudgetSpent,
     Conflict,
     ContextTooLong,
+    EncodingNotTaken,
     EngineFailed,
     FilesUnavailable,
     FileTooLarge,
@@ -34,6 +35,7 @@ from deployments.gateway.errors import (
     RateLimited,
     ScalingUnavailable,
     TooLarge,
+    UnknownOwner,
 )
 
 INVALID = "invalid_request_error"
@@ -55,11 +57,13 @@ TABLE = [
     (ModelNotFound(), 404, INVALID, "model_not_found", {}),
     (ModelNotDeployed(), 404, INVALID, "model_not_found", {}),
     (NothingOfThatName("key"), 404, INVALID, None, {}),
+    (UnknownOwner("project", param="project_id"), 404, INVALID, None, {}),
     (MethodNotAllowed("GET"), 405, INVALID, None, {b"allow": b"GET"}),
     (InProgress(), 409, INVALID, "idempotency_in_progress", {b"retry-after": b"1"}),
     (Conflict("No."), 409, INVALID, None, NOT_RETRIED),
     (BodyTooSlow(), 408, INVALID, "request_timeout", {}),
     (TooLarge(9), 413, INVALID, "request_too_large", {}),
+    (EncodingNotTaken(), 415, INVALID, "unsupported_content_encoding", {b"accept-encoding": b"gzip, deflate"}),
     (OutOfCredit(), 429, QUOTA, "credit_balance_exhausted", NOT_RETRIED),
     (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),
     (BudgetSpent("project"), 429, QUOTA, "project_spend_limit_exceeded", NOT_RETRIED),

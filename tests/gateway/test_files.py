@@ -69,7 +69,7 @@ async def test_another_projects_files_do_not_exist(client: openai.AsyncOpenAI, h
         ({}, {"file": b"x"}, "purpose"),
         ({"purpose": "fine-tune"}, {"file": b"x"}, "purpose"),
         ({"purpose": "batch_output"}, {"file": b"x"}, "purpose"),
-        ({"purpose": "batch", "expires_after[seconds]": "3600"}, {"file": b"x"}, "expires_after[seconds]"),
+        ({"purpose": "batch", "expires_after[seconds]": "3600"}, {"file": b"x"}, "expires_after"),
         ({"purpose": "batch"}, {"file": b""}, "file"),
         ({"purpose": "batch"}, {"other": b"x"}, "other"),
         ({"purpose": "batch", "file": "x"}, {"image": b"x"}, "image"),

@@ -20,7 +20,7 @@ def keys(*records: KeyRecord) -> Keys:
     return known
 
 
-@pytest.mark.parametrize("authorization", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer {KEY} "])
+@pytest.mark.parametrize("authorization", [f"Bearer {KEY}", f"bearer {KEY}", f"Bearer {KEY} ", f"Bearer   {KEY}"])
 def test_a_key_is_known_by_its_hash(authorization: str):
     """The whole key opens; the records hold its hash only."""
     assert keys(RECORD).authenticate(authorization, Scope.INFERENCE) == RECORD
@@ -29,7 +29,18 @@ def test_a_key_is_known_by_its_hash(authorization: str):
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", KEY, f"Basic {KEY}", "Bearer sk-other", f"Bearer {KEY[:-1]}", f"Bearer {KEY}x"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        KEY,
+        f"Basic {KEY}",
+        "Bearer sk-other",
+        f"Bearer {KEY[:-1]}",
+        f"Bearer {KEY}x",
+        f"Bearer\t{KEY}",
+    ],
 )
 def test_missing_malformed_and_unknown_keys_are_told_the_same(authorization: str | None):
     """Nobody learns from the answer which part of a key was right."""

@@ -35,6 +35,23 @@ def test_a_files_name_is_in_any_alphabet():
     assert form.filename == "Bücher.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("said", "filename"),
+    [
+        ("filename*=UTF-8''%E8%AB%8B%E6%B1%82.jsonl", "請求.jsonl"),
+        ("filename=\"x.jsonl\"; filename*=utf-8'ja'%E8%AB%8B.jsonl", "請.jsonl"),
+        ("filename*=UTF-8''%ff%fe", "\ufffd\ufffd"),
+        ("filename*=shift_jis''%90%BF; filename=a.jsonl", "a.jsonl"),
+        ("filename*=UTF-8''" + "n" * 300, "n" * 255),
+    ],
+)
+def test_a_files_name_is_taken_as_headers_spell_it(said: str, filename: str):
+    """The spelling for any alphabet comes before the plain one (RFC 8187)."""
+    head = f'--b\r\nContent-Disposition: form-data; name="file"; {said}\r\n\r\n'
+    form, _ = read("multipart/form-data; boundary=b", head.encode() + b"x\r\n--b--\r\n")
+    assert form.filename == filename
+
+
 def test_a_form_that_is_cut_off_has_not_ended():
     """Its file is not whole."""
     content_type, body = encoded({})

@@ -33,7 +33,10 @@ ROUTES = Routes(
         ("GET", "/models", ("models", {})),
         ("POST", "/models", ("new model", {})),
         ("GET", "/models/vlmfleet/demo", ("model", {"name": "vlmfleet/demo"})),
-        ("GET", "/models/", ("model", {"name": ""})),
+        ("GET", "/models/", ("models", {})),
+        ("HEAD", "/models", ("models", {})),
+        ("GET", "/models/vlmfleet/demo/", ("model", {"name": "vlmfleet/demo"})),
+        ("POST", "/keys/key_1/rotate/", ("rotate", {"key_id": "key_1"})),
         ("GET", "/models/a\nb", ("model", {"name": "a\nb"})),
         ("GET", "/keys/key_1", ("key", {"key_id": "key_1"})),
         ("POST", "/keys/key_1/rotate", ("rotate", {"key_id": "key_1"})),
@@ -41,11 +44,11 @@ ROUTES = Routes(
     ],
 )
 async def test_a_handler_is_found_by_path_and_method(method: str, path: str, found: tuple[str, dict[str, str]]):
-    """A path without names comes before one that has some."""
+    """A path without names comes before one that has some; a slash at the end is none."""
     assert await ROUTES.find(method, path)(None) == found
 
 
-@pytest.mark.parametrize("path", ["", "/", "/model", "/keys/", "/keys/a/b", "/keys/a/rotate/", "/MODELS"])
+@pytest.mark.parametrize("path", ["", "/", "/model", "/keys/", "/keys/a/b", "/MODELS"])
 def test_a_path_that_is_not_there_is_not_found(path: str):
     """A name stands for one segment, and for a whole one."""
     with pytest.raises(NotFound):
@@ -53,7 +56,8 @@ def test_a_path_that_is_not_there_is_not_found(path: str):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "allowed"), [("DELETE", "/models", "GET, POST"), ("GET", "/keys/a/rotate", "POST")]
+    ("method", "path", "allowed"),
+    [("DELETE", "/models", "GET, HEAD, POST"), ("GET", "/keys/a/rotate", "POST"), ("HEAD", "/keys/a/rotate", "POST")],
 )
 def test_a_method_that_is_not_there_is_told_which_are(method: str, path: str, allowed: str):
     """In the order of the table."""
