@@ -16,8 +16,9 @@ NAME_BYTES_MAX = 255
 # What is alone in an index, or beside names only. 256 characters, the longest `user` of OpenAI's, are at most so many bytes.
 TEXT_BYTES_MAX = 1024
 TEXTS = frozenset({"user_id", "idempotency_key", "ref", "account", "scope"})
-# In no index.
-FREE = frozenset({"metadata", "response", "reason", "basis", "name"})
+# In no index. OpenAI's 16 pairs of 64 and 512 characters, as JSON with escapes of up to 12 bytes, are 111 kB; an answer is as
+# long as a line of the wire.
+FREE_BYTES_MAX = {"metadata": 128 * 1024, "reason": 16 * 1024, "basis": 64 * 1024, "name": 1024, "response": 2**30}
 
 
 def unstorable(command: Command) -> str | None:
@@ -42,7 +43,7 @@ def _fits(name: str, text: str) -> bool:
         size = len(text.encode())
     except UnicodeEncodeError:  # half a surrogate pair
         return False
-    return name in FREE or size <= (TEXT_BYTES_MAX if name in TEXTS else NAME_BYTES_MAX)
+    return size <= (FREE_BYTES_MAX.get(name) or (TEXT_BYTES_MAX if name in TEXTS else NAME_BYTES_MAX))
 
 
 @cache

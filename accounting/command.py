@@ -37,6 +37,7 @@ class Result(StrEnum):
     NOT_THE_CURRENT_ATTEMPT = "not_the_current_attempt"
     ABOVE_THE_HOLD = "above_the_hold"
     INVALID = "invalid"  # no command at all, or one that no store can hold
+    UNAVAILABLE = "unavailable"  # the client's own word: the store did not take it, and it is not sent any more
 
 
 class Outcome(StrEnum):

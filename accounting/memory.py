@@ -47,8 +47,21 @@ from accounting.command import (
 )
 from accounting.key import KeyRecord
 from accounting.limits import MINUTE_MS, LimitState
+from accounting.pages import place_of
 from accounting.price import Price
-from accounting.store import Account, Balance, Entry, Fault, Snapshot, StoreError, Total
+from accounting.store import (
+    ALL,
+    SLOT_MS_MAX,
+    Account,
+    Balance,
+    Entry,
+    Fault,
+    KeyChange,
+    Place,
+    Snapshot,
+    StoreError,
+    Total,
+)
 from accounting.usage import GROUPS, Bucket, UsageQuery, bucket_start
 
 DAY_MS = 24 * 3_600_000
@@ -57,6 +70,7 @@ AMOUNT_MAX = 2**63 - 1
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R", KeyChange, BudgetState, Balance, Bucket, dict[str, Any])
 
 
 @dataclass(slots=True)
@@ -119,6 +133,7 @@ class MemoryStore:
         self._grants: dict[str, Grant] = {}
         self._refunds: dict[str, Refund] = {}
         self._keys: dict[str, KeyRecord] = {}
+        self._key_seqs: dict[str, int] = {}  # of each key's last change
         self._prices: dict[tuple[str, int], Price] = {}
         self._samples: dict[tuple[str, str, int], Sample] = {}
         self._audit: list[dict[str, Any]] = []
@@ -435,7 +450,7 @@ class MemoryStore:
             given = self._grant(Grant(f"key:{record.id}", record.credit_account, command.credit_nano, by=command.by))
             if given.result is not Result.CREATED:
                 return Reply(Result.INVALID)
-        self._keys[record.id] = replace(record, created_at_ms=self._now_ms())
+        self._keep_key(replace(record, created_at_ms=self._now_ms()))
         self._note(command.by, "add_key", _public(record))
         return Reply(Result.CREATED)
 
@@ -448,7 +463,7 @@ class MemoryStore:
         if known.revoked_at_ms is None:
             changed = replace(changed, revoked_at_ms=command.record.revoked_at_ms)
         if changed != known:
-            self._keys[known.id] = changed
+            self._keep_key(changed)
             self._note(command.by, "change_key", _public(command.record))
         return Reply(Result.CHANGED)
 
@@ -463,10 +478,14 @@ class MemoryStore:
         ends_at_ms = now_ms + command.grace_ms
         if old.expires_at_ms is not None:
             ends_at_ms = min(ends_at_ms, old.expires_at_ms)
-        self._keys[old.id] = replace(old, rotated_to=new.id, expires_at_ms=ends_at_ms)
-        self._keys[new.id] = replace(new, created_at_ms=now_ms)
+        self._keep_key(replace(old, rotated_to=new.id, expires_at_ms=ends_at_ms))
+        self._keep_key(replace(new, created_at_ms=now_ms))
         self._note(command.by, "rotate_key", {"key_id": old.id, "successor": _public(new)})
         return Reply(Result.CREATED)
+
+    def _keep_key(self, record: KeyRecord) -> None:
+        self._keys[record.id] = record
+        self._key_seqs[record.id] = max(self._key_seqs.values(), default=0) + 1
 
     def _is_taken(self, record: KeyRecord) -> bool:
         return any(record.id == known.id or record.sha256 == known.sha256 for known in self._keys.values())
@@ -529,14 +548,20 @@ class MemoryStore:
         return sorted(self._keys.values(), key=attrgetter("created_at_ms", "id"))
 
     @_alone
+    def key_changes(self, after: Place = (), limit: int = ALL) -> list[KeyChange]:
+        """See `Store.key_changes`."""
+        changes = [KeyChange(self._key_seqs[key_id], record) for key_id, record in self._keys.items()]
+        return _page(sorted(changes, key=attrgetter("seq")), after, limit)
+
+    @_alone
     def prices(self) -> list[Price]:
         """See `Store.prices`."""
         return [price for _, price in sorted(self._prices.items())]
 
     @_alone
-    def budgets(self) -> list[BudgetState]:
+    def budgets(self, after: Place = (), limit: int = ALL) -> list[BudgetState]:
         """See `Store.budgets`."""
-        return [self._state(budget) for _, budget in sorted(self._budgets.items())]
+        return _page([self._state(budget) for _, budget in sorted(self._budgets.items())], after, limit)
 
     def _state(self, budget: Budget) -> BudgetState:
         name = self._account_of(budget)
@@ -552,12 +577,13 @@ class MemoryStore:
         )
 
     @_alone
-    def balances(self) -> list[Balance]:
+    def balances(self, after: Place = (), limit: int = ALL) -> list[Balance]:
         """See `Store.balances`."""
-        return [
+        accounts = [
             Balance(name, account.kind, self._limit(name), self._posted(name), self._reserved(name))
             for name, account in sorted(self._accounts.items())
         ]
+        return _page(accounts, after, limit)
 
     @_alone
     def snapshot(self) -> Snapshot:
@@ -597,7 +623,7 @@ class MemoryStore:
         }
 
     @_alone
-    def usage(self, query: UsageQuery) -> list[Bucket]:
+    def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """See `Store.usage`."""
         if not set(query.group_by) <= set(GROUPS):
             raise ValueError(f"usage is grouped by {', '.join(GROUPS)}")
@@ -610,7 +636,8 @@ class MemoryStore:
         names = (
             "requests", "images", "units", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "revenue_nano",
         )  # fmt: skip
-        return [Bucket(*key, *(found[name] for name in names)) for key, found in sorted(sums.items())]
+        buckets = [Bucket(*key, *(found[name] for name in names)) for key, found in sorted(sums.items())]
+        return _page(buckets, after, limit)
 
     @_alone
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
@@ -618,27 +645,25 @@ class MemoryStore:
         return [entry for entry in self._entries if entry.seq > after_seq][:limit]
 
     @_alone
-    def records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
         """See `Store.records`."""
+        rows = sorted(self._records(what, from_ms, to_ms), key=lambda row: place_of(row, what))
+        return _page(rows, after, limit, what)
+
+    def _records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
         match what:
             case "holds":
                 ended = [held for held in self._holds.values() if held.closed_at_ms is not None]
-                rows = [_usage_row(held) for held in ended if from_ms <= (held.closed_at_ms or 0) < to_ms]
-                return sorted(rows, key=lambda row: (row["closed_at_ms"], row["request_id"]))
+                return [_usage_row(held) for held in ended if from_ms <= (held.closed_at_ms or 0) < to_ms]
             case "attempts":
                 tried = [
                     _attempt_row(held, number) | _paid(held)
                     for held in self._holds.values()
                     for number in held.attempts
                 ]
-                rows = [
-                    row
-                    for row in tried
-                    if row["slot_to_ms"] and row["slot_to_ms"] > from_ms and row["slot_from_ms"] < to_ms
-                ]
-                return sorted(rows, key=lambda row: (row["slot_from_ms"], row["request_id"], row["attempt"]))
+                return [row for row in tried if row["slot_to_ms"] and _overlaps(row, from_ms, to_ms)]
             case "samples":
-                return [asdict(one) for _, one in sorted(self._samples.items()) if from_ms <= one.at_ms < to_ms]
+                return [asdict(one) for one in self._samples.values() if from_ms <= one.at_ms < to_ms]
             case "audit":
                 return [line for line in self._audit if from_ms <= line["at_ms"] < to_ms]
         raise KeyError(what)
@@ -665,6 +690,16 @@ class MemoryStore:
         for held in self._holds.values():
             if (held.charged_nano or 0) > held.hold.amount_nano:
                 yield Fault("P7 hold", f"{held.hold.request_id} was charged {held.charged_nano}")
+
+
+def _page(rows: list[R], after: Place, limit: int, what: str = "") -> list[R]:
+    """Those of rows in order that are behind a place."""
+    return [row for row in rows if not after or place_of(row, what) > after][:limit]
+
+
+def _overlaps(attempt: dict[str, Any], from_ms: int, to_ms: int) -> bool:
+    slot_from_ms, slot_to_ms = attempt["slot_from_ms"], attempt["slot_to_ms"]
+    return bool(slot_to_ms > from_ms and slot_from_ms < to_ms and slot_to_ms - slot_from_ms < SLOT_MS_MAX)
 
 
 def _content(hold: Hold) -> tuple[object, ...]:

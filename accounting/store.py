@@ -10,9 +10,24 @@ from accounting.key import KeyRecord
 from accounting.price import Price
 from accounting.usage import Bucket, UsageQuery
 
+# The place of a row in an answer, by which the next page is found: behind it.
+Place = tuple[int | str, ...]
+# As a `limit`: none.
+ALL = 2**63 - 1
+# Three times the longest deadline: what began in an hour is found without reading all that has ended since.
+SLOT_MS_MAX = 30 * 60_000
+
 
 class StoreError(Exception):
     """The store cannot do its work: nothing of what was asked has taken effect. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """A key record as its last change has left it. `seq` counts the changes of all keys."""
+
+    seq: int
+    record: KeyRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,11 @@ class Fault:
 
 
 class Store(Protocol):
-    """A ledger on durable storage. `apply`, `sweep` and `close` are for one thread; the questions are for any."""
+    """A ledger on durable storage. `apply`, `sweep` and `close` are for one thread; the questions are for any.
+
+    Long answers can be asked for in pages: `after` is the place of the last row that was seen (`pages.py`), `limit` how many
+    rows follow it at most.
+    """
 
     def apply(self, commands: Sequence[Command]) -> list[Reply]:
         """Carry out commands in order, in one durable transaction. A refused one leaves the others untouched.
@@ -101,13 +120,16 @@ class Store(Protocol):
     def keys(self) -> list[KeyRecord]:
         """Every key record, oldest first."""
 
+    def key_changes(self, after: Place = (), limit: int = ALL) -> list[KeyChange]:
+        """The keys that were made or changed since, each once, in the order of their last changes."""
+
     def prices(self) -> list[Price]:
         """Every price version, by model and version."""
 
-    def budgets(self) -> list[BudgetState]:
-        """Every budget with the account of its current period."""
+    def budgets(self, after: Place = (), limit: int = ALL) -> list[BudgetState]:
+        """Every budget with the account of its current period, by scope and period."""
 
-    def balances(self) -> list[Balance]:
+    def balances(self, after: Place = (), limit: int = ALL) -> list[Balance]:
         """Every account, by id."""
 
     def snapshot(self) -> Snapshot:
@@ -116,15 +138,16 @@ class Store(Protocol):
     def generation(self, request_id: str) -> dict[str, Any] | None:
         """What is known of one request: the columns of `hold`, and `attempts`, a list of those of `attempt`."""
 
-    def usage(self, query: UsageQuery) -> list[Bucket]:
+    def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """Rollups, summed by bucket and group; buckets without requests are left out. By start, then group."""
 
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
         """Ledger lines in order of `seq`."""
 
-    def records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
-        """Rows whose time lies in [from_ms, to_ms). `what`: "holds" (ended in it, with the columns of `usage`), "attempts"
-        (whose slot overlaps it, with model, `charged` and `charged_nano`), "samples", "audit".
+    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
+        """Rows whose time lies in [from_ms, to_ms), in order of it. `what`: "holds" (ended in it, with the columns of
+        `usage`), "attempts" (whose slot overlaps it, and was held for less than `SLOT_MS_MAX`; with model, `charged` and
+        `charged_nano`; by its end), "samples", "audit".
         """
 
     def verify(self) -> list[Fault]:

@@ -9,7 +9,7 @@ off we know only what had been seen of it, so it counts as a range.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -52,17 +52,31 @@ def compare(samples: Iterable[Sample], stays: Iterable[Stay], context_tokens_max
     """One comparison for every life of an engine server that was ready, by time of its first sample. `context_tokens_max` is
     the longest context of any model: the most that an attempt used of which no usage was seen.
     """
-    by_life: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: sample.at_ms):
-        by_life[sample.replica_id, sample.epoch].append(sample)
-    on_replica: dict[str, list[Stay]] = defaultdict(list)
-    for stay in stays:
-        on_replica[stay.replica_id].append(stay)
-    return [
-        _comparison(life, on_replica[life[0].replica_id], context_tokens_max)
-        for life in by_life.values()
-        if any(sample.state == "ready" for sample in life)
-    ]
+    comparing = Comparing(samples, context_tokens_max)
+    comparing.add(stays)
+    return comparing.comparisons()
+
+
+class Comparing:
+    """The same while stays come in, each once and in any order: no stay is kept, so this grows with the samples alone."""
+
+    def __init__(self, samples: Iterable[Sample], context_tokens_max: int) -> None:
+        by_life: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+        for sample in sorted(samples, key=lambda sample: sample.at_ms):
+            by_life[sample.replica_id, sample.epoch].append(sample)
+        ready = [life for life in by_life.values() if any(sample.state == "ready" for sample in life)]
+        self._lives = [_WatchedLife(life, context_tokens_max) for life in ready]
+        self._on_replica: dict[str, list[_WatchedLife]] = defaultdict(list)
+        for life in self._lives:
+            self._on_replica[life.replica_id].append(life)
+
+    def add(self, stays: Iterable[Stay]) -> None:
+        for stay in stays:
+            for life in self._on_replica.get(stay.replica_id, ()):
+                life.add(stay)
+
+    def comparisons(self) -> list[Comparison]:
+        return [life.comparison() for life in self._lives]
 
 
 def mismatch_ratios(comparisons: Iterable[Comparison]) -> dict[str, float]:
@@ -108,25 +122,67 @@ class _Reading:
         return self.prompt_tokens + self.output_tokens
 
 
-def _comparison(life: list[Sample], stays: list[Stay], context_tokens_max: int) -> Comparison:
-    readings = list(_readings(life))
-    idle = _idle(readings, stays)
-    prompts, outputs = _claims([reading.at_ms for reading in idle], stays, context_tokens_max)
-    mismatch = sum(
-        prompts[window].missed_by(after.prompt_tokens - before.prompt_tokens)
-        + outputs[window].missed_by(after.output_tokens - before.output_tokens)
-        for window, (before, after) in enumerate(pairwise(idle))
-    )
-    return Comparison(
-        life[0].replica_id,
-        life[0].epoch,
-        life[0].model,
-        unwitnessed=not readings,
-        witnessed_tokens=idle[-1].tokens - idle[0].tokens if idle else 0,
-        ledger_tokens=sum(claim.low for claim in (*prompts.values(), *outputs.values())),
-        mismatch_tokens=mismatch,
-        runaway_tokens=_runaway(readings),
-    )
+class _WatchedLife:
+    """A life of an engine server, and what the stays on its replica say of it: all by its readings."""
+
+    def __init__(self, life: list[Sample], context_tokens_max: int) -> None:
+        self._first = life[0]
+        self._context_tokens_max = context_tokens_max
+        self._readings = list(_readings(life))
+        self._times = [reading.at_ms for reading in self._readings]
+        self._busy: set[int] = set()
+        # Of the attempts that began after reading n and before the next.
+        self._prompts: dict[int, _Range] = defaultdict(lambda: NOTHING)
+        self._outputs: dict[int, _Range] = defaultdict(lambda: NOTHING)
+
+    @property
+    def replica_id(self) -> str:
+        return self._first.replica_id
+
+    def add(self, stay: Stay) -> None:
+        times = self._times
+        self._busy.update(
+            times[bisect_right(times, stay.from_ms - CLOCK_SKEW_MS) : bisect_left(times, stay.to_ms + CLOCK_SKEW_MS)]
+        )
+        prompt, output = _claim(stay, self._context_tokens_max)
+        began = bisect_right(times, stay.from_ms) - 1
+        self._prompts[began] += prompt
+        self._outputs[began] += output
+
+    def comparison(self) -> Comparison:
+        idle = self._idle()
+        prompts, outputs = (self._claims(idle, claims) for claims in (self._prompts, self._outputs))
+        mismatch = sum(
+            prompts[window].missed_by(after.prompt_tokens - before.prompt_tokens)
+            + outputs[window].missed_by(after.output_tokens - before.output_tokens)
+            for window, (before, after) in enumerate(pairwise(idle))
+        )
+        return Comparison(
+            self._first.replica_id,
+            self._first.epoch,
+            self._first.model,
+            unwitnessed=not self._readings,
+            witnessed_tokens=idle[-1].tokens - idle[0].tokens if idle else 0,
+            ledger_tokens=sum(claim.low for claim in (*prompts.values(), *outputs.values())),
+            mismatch_tokens=mismatch,
+            runaway_tokens=_runaway(self._readings),
+        )
+
+    def _idle(self) -> list[_Reading]:
+        """Those of moments when nothing ran: neither in the engine, nor by the gateways' clocks."""
+        return [reading for reading in self._readings if not reading.in_flight and reading.at_ms not in self._busy]
+
+    def _claims(self, idle: list[_Reading], began: dict[int, _Range]) -> dict[int, _Range]:
+        """What the attempts between idle moment n and the next used, by n. No idle moment lies within an attempt, so each
+        ends where it began.
+        """
+        idle_ms = [reading.at_ms for reading in idle]
+        claims: dict[int, _Range] = defaultdict(lambda: NOTHING)
+        for place, claim in began.items():
+            window = bisect_right(idle_ms, self._times[place]) - 1 if place >= 0 else -1
+            if 0 <= window < len(idle) - 1:
+                claims[window] += claim
+        return claims
 
 
 def _readings(life: list[Sample]) -> Iterator[_Reading]:
@@ -135,32 +191,6 @@ def _readings(life: list[Sample]) -> Iterator[_Reading]:
             yield _Reading(
                 sample.at_ms, sample.slots_held, sample.in_flight, sample.prompt_tokens, sample.output_tokens
             )
-
-
-def _idle(readings: list[_Reading], stays: list[Stay]) -> list[_Reading]:
-    """Those of moments when nothing ran: neither in the engine, nor by the gateways' clocks."""
-    times = [reading.at_ms for reading in readings]
-    busy: set[int] = set()
-    for stay in stays:
-        busy.update(
-            times[bisect_right(times, stay.from_ms - CLOCK_SKEW_MS) : bisect_left(times, stay.to_ms + CLOCK_SKEW_MS)]
-        )
-    return [reading for reading in readings if not reading.in_flight and reading.at_ms not in busy]
-
-
-def _claims(
-    idle_ms: Sequence[int], stays: list[Stay], context_tokens_max: int
-) -> tuple[dict[int, _Range], dict[int, _Range]]:
-    """What the attempts between idle moment n and the next used: prompt and output tokens by n."""
-    prompts: dict[int, _Range] = defaultdict(lambda: NOTHING)
-    outputs: dict[int, _Range] = defaultdict(lambda: NOTHING)
-    for stay in stays:
-        window = bisect_right(idle_ms, stay.from_ms) - 1
-        if 0 <= window < len(idle_ms) - 1:  # no idle moment lies within a stay, so it ends in the same window
-            prompt, output = _claim(stay, context_tokens_max)
-            prompts[window] += prompt
-            outputs[window] += output
-    return prompts, outputs
 
 
 def _claim(stay: Stay, context_tokens_max: int) -> tuple[_Range, _Range]:

@@ -152,7 +152,7 @@ def _app(card: ModelCard, setup: Setup, address: Address) -> GatewayApp:
 
     async def start() -> None:
         ledger.start()
-        keys.replace(await ledger.ask("keys"))
+        await keys.refresh(ledger)
 
     async def stop() -> None:
         await router.close()

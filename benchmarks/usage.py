@@ -105,7 +105,8 @@ async def measure(file: Path) -> dict[str, list[float]]:
 
 async def _ms(client: LedgerClient, query: UsageQuery) -> float:
     start = time.perf_counter()
-    await client.ask("usage", query)
+    async for _ in client.pages("usage", query):
+        pass
     return 1000 * (time.perf_counter() - start)
 
 

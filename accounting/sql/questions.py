@@ -1,14 +1,16 @@
 """What can be asked of the ledger. No question of a page or a budget scans entries or holds: they read rollups and accounts."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from accounting.budget import Budget, BudgetState, Period, account_id
 from accounting.key import KeyRecord
+from accounting.pages import ORDERS
 from accounting.price import Price
 from accounting.sql.database import Database
 from accounting.sql.keys import COLUMNS, record_of
-from accounting.store import Balance, Entry, Snapshot, Total
+from accounting.store import SLOT_MS_MAX, Balance, Entry, KeyChange, Place, Snapshot, Total
 from accounting.usage import GROUPS, Bucket, UsageQuery
 
 SUMS = ("requests", "images", "units", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "revenue_nano")
@@ -33,22 +35,31 @@ USAGE = (
 )  # fmt: skip
 # What can be listed between two times: its columns, and the rows.
 RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "holds": (USAGE, "FROM usage WHERE closed_at_ms >= ? AND closed_at_ms < ? ORDER BY closed_at_ms, request_id"),
+    "holds": (USAGE, "FROM usage WHERE closed_at_ms >= ? AND closed_at_ms < ?"),
     "attempts": (
         (*ATTEMPT, "model", "charged_nano"),
         (
             "FROM attempt JOIN (SELECT request_id, model, charged_nano FROM hold) AS held USING (request_id)"
-            " WHERE slot_to_ms > ? AND slot_from_ms < ? ORDER BY slot_from_ms, request_id, attempt"
+            f" WHERE slot_to_ms > ? AND slot_from_ms < ? AND slot_to_ms - slot_from_ms < {SLOT_MS_MAX}"
+            # Follows from these, and is what the index knows.
+            " AND slot_to_ms < ?"
         ),
     ),
-    "samples": (SAMPLE, "FROM sample WHERE at_ms >= ? AND at_ms < ? ORDER BY replica_id, epoch, at_ms"),
-    "audit": (AUDIT, "FROM audit WHERE at_ms >= ? AND at_ms < ? ORDER BY seq"),
+    "samples": (SAMPLE, "FROM sample WHERE at_ms >= ? AND at_ms < ?"),
+    "audit": (AUDIT, "FROM audit WHERE at_ms >= ? AND at_ms < ?"),
 }
 
 
 def keys(db: Database) -> list[KeyRecord]:
     """See `Store.keys`."""
     return [record_of(row) for row in db.all(f"SELECT {', '.join(COLUMNS)} FROM api_key ORDER BY created_at_ms, id")]
+
+
+def key_changes(db: Database, after: Place, limit: int) -> list[KeyChange]:
+    """See `Store.key_changes`."""
+    page, parameters = _page(("changed_seq",), after, limit)
+    rows = db.all(f"SELECT changed_seq, {', '.join(COLUMNS)} FROM api_key WHERE 1 = 1{page}", *parameters)
+    return [KeyChange(row[0], record_of(row[1:])) for row in rows]
 
 
 def prices(db: Database) -> list[Price]:
@@ -60,11 +71,13 @@ def prices(db: Database) -> list[Price]:
     return [Price(*row) for row in rows]
 
 
-def budgets(db: Database) -> list[BudgetState]:
+def budgets(db: Database, after: Place, limit: int) -> list[BudgetState]:
     """See `Store.budgets`. A period in which nothing was asked yet has no account: its balance is zero."""
     states = []
+    page, parameters = _page(("scope", "period"), after, limit)
     for scope, account_scope, period, limit_nano, alert_nano in db.all(
-        "SELECT scope, coalesce(account_scope, scope), period, limit_nano, alert_nano FROM budget ORDER BY scope, period"
+        "SELECT scope, coalesce(account_scope, scope), period, limit_nano, alert_nano FROM budget WHERE 1 = 1" + page,
+        *parameters,
     ):
         account = account_id(account_scope, Period(period), db.now_ms)
         row = db.one("SELECT limit_nano, posted_nano, reserved_nano, alerted_at_ms FROM account WHERE id = ?", account)
@@ -73,9 +86,12 @@ def budgets(db: Database) -> list[BudgetState]:
     return states
 
 
-def balances(db: Database) -> list[Balance]:
+def balances(db: Database, after: Place, limit: int) -> list[Balance]:
     """See `Store.balances`."""
-    rows = db.all("SELECT id, kind, limit_nano, posted_nano, reserved_nano FROM account ORDER BY id")
+    page, parameters = _page(("id",), after, limit)
+    rows = db.all(
+        f"SELECT id, kind, limit_nano, posted_nano, reserved_nano FROM account WHERE 1 = 1{page}", *parameters
+    )
     return [Balance(*row) for row in rows]
 
 
@@ -101,7 +117,7 @@ def generation(db: Database, request_id: str) -> dict[str, Any] | None:
     return hold | {"attempts": [dict(zip(ATTEMPT, attempt, strict=True)) for attempt in attempts]}
 
 
-def usage(db: Database, query: UsageQuery) -> list[Bucket]:
+def usage(db: Database, query: UsageQuery, after: Place, limit: int) -> list[Bucket]:
     """See `Store.usage`."""
     if not set(query.group_by) <= set(GROUPS):
         raise ValueError(f"usage is grouped by {', '.join(GROUPS)}")
@@ -117,12 +133,13 @@ def usage(db: Database, query: UsageQuery) -> list[Bucket]:
             conditions.append(f"{column} IN ({', '.join('?' * len(wanted))})")
             parameters += wanted
     columns = ("start_ms", *query.group_by)
+    behind, place = _behind(columns, after)
     sums = ", ".join(f"sum({name})" for name in SUMS)
     rows = db.all(
-        f"SELECT {', '.join(columns)}, {sums} FROM rollup WHERE {' AND '.join(conditions)}"
-        f" GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)}",
-        *parameters,
-    )
+        f"SELECT {', '.join(columns)}, {sums} FROM rollup WHERE {' AND '.join(conditions)}{behind}"
+        f" GROUP BY {', '.join(columns)} ORDER BY {', '.join(columns)} LIMIT ?",
+        *parameters, *place, limit,
+    )  # fmt: skip
     width = len(columns)
     return [Bucket(row[0], tuple(row[1:width]), *(int(value) for value in row[width:])) for row in rows]
 
@@ -137,8 +154,24 @@ def entries(db: Database, after_seq: int, limit: int) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
-def records(db: Database, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+def records(db: Database, what: str, from_ms: int, to_ms: int, after: Place, limit: int) -> list[dict[str, Any]]:
     """See `Store.records`."""
     columns, rows = RECORDS[what]
-    found = db.all(f"SELECT {', '.join(columns)} {rows}", from_ms, to_ms)
+    page, parameters = _page(ORDERS[what], after, limit)
+    until = (to_ms + SLOT_MS_MAX,) if what == "attempts" else ()
+    found = db.all(f"SELECT {', '.join(columns)} {rows}{page}", from_ms, to_ms, *until, *parameters)
     return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def _page(order: Sequence[str], after: Place, limit: int) -> tuple[str, tuple[object, ...]]:
+    """The end of a statement with a WHERE: the rows behind a place, in order."""
+    behind, place = _behind(order, after)
+    return f"{behind} ORDER BY {', '.join(order)} LIMIT ?", (*place, limit)
+
+
+def _behind(order: Sequence[str], after: Place) -> tuple[str, Place]:
+    """A condition more: only rows behind a place."""
+    if not after:
+        return "", ()
+    # The first column alone as well: so its index is used.
+    return f" AND {order[0]} >= ? AND ({', '.join(order)}) > ({', '.join('?' * len(after))})", (after[0], *after)

@@ -6,7 +6,7 @@ from pathlib import Path
 from accounting.store import StoreError
 
 FOLDER = Path(__file__).parent.parent / "schema"
-VERSION = 3
+VERSION = 4
 
 
 def migrations(dialect: str, version: int, name: str) -> Iterator[tuple[int, str]]:

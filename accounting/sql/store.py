@@ -34,7 +34,7 @@ from accounting.sql.database import Database, Refused, Undo
 from accounting.sql.rates import forget_minutes
 from accounting.sql.repeats import forget_responses
 from accounting.sql.restore import restore
-from accounting.store import Account, Balance, Entry, Fault, Snapshot
+from accounting.store import ALL, Account, Balance, Entry, Fault, KeyChange, Place, Snapshot
 from accounting.usage import Bucket, UsageQuery
 
 T = TypeVar("T")
@@ -102,17 +102,21 @@ class SqlStore(ABC):
         """See `Store.keys`."""
         return self._ask(questions.keys)
 
+    def key_changes(self, after: Place = (), limit: int = ALL) -> list[KeyChange]:
+        """See `Store.key_changes`."""
+        return self._ask(questions.key_changes, after, limit)
+
     def prices(self) -> list[Price]:
         """See `Store.prices`."""
         return self._ask(questions.prices)
 
-    def budgets(self) -> list[BudgetState]:
+    def budgets(self, after: Place = (), limit: int = ALL) -> list[BudgetState]:
         """See `Store.budgets`."""
-        return self._ask(questions.budgets)
+        return self._ask(questions.budgets, after, limit)
 
-    def balances(self) -> list[Balance]:
+    def balances(self, after: Place = (), limit: int = ALL) -> list[Balance]:
         """See `Store.balances`."""
-        return self._ask(questions.balances)
+        return self._ask(questions.balances, after, limit)
 
     def snapshot(self) -> Snapshot:
         """See `Store.snapshot`."""
@@ -122,17 +126,17 @@ class SqlStore(ABC):
         """See `Store.generation`."""
         return self._ask(questions.generation, request_id)
 
-    def usage(self, query: UsageQuery) -> list[Bucket]:
+    def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """See `Store.usage`."""
-        return self._ask(questions.usage, query)
+        return self._ask(questions.usage, query, after, limit)
 
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
         """See `Store.entries`."""
         return self._ask(questions.entries, after_seq, limit)
 
-    def records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
         """See `Store.records`."""
-        return self._ask(questions.records, what, from_ms, to_ms)
+        return self._ask(questions.records, what, from_ms, to_ms, after, limit)
 
     def verify(self) -> list[Fault]:
         """See `Store.verify`."""

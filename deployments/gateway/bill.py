@@ -46,7 +46,8 @@ CALLERS_TEXTS = {"user_id": "user", "metadata": "metadata", "idempotency_key": "
 
 Tier = Literal["default", "batch"]
 
-REFUSALS: dict[Result, type[IdempotencyKeyReused | InProgress | PriceUnavailable]] = {
+REFUSALS: dict[Result, Callable[[], GatewayError]] = {
+    Result.UNAVAILABLE: LedgerUnavailable,
     Result.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
     Result.IN_PROGRESS: InProgress,
     Result.NO_SUCH_PRICE: PriceUnavailable,

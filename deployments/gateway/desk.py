@@ -1,11 +1,12 @@
 """The ledger for those who ask and change things, and can wait a moment: every reply that is a refusal becomes an error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 from accounting.command import Command, Reply, Result
+from accounting.store import Place
 from deployments.gateway.errors import BadRequest, Conflict, GatewayError, LedgerUnavailable, NothingOfThatName
 from deployments.ledger.client import LedgerClient, NoAnswer
 from deployments.log import logger_for
@@ -26,6 +27,7 @@ REFUSALS: dict[Result, Callable[[], GatewayError]] = {
         "All refunds of a request together are at most its charge. GET /v1/generation shows it.",
         param="amount_usd",
     ),
+    Result.UNAVAILABLE: LedgerUnavailable,
     Result.INVALID: partial(BadRequest, "The ledger cannot hold this: an amount, or a sum with it, is out of range."),
 }
 
@@ -41,6 +43,26 @@ class Desk:
     async def ask(self, about: str, *arguments: object) -> Any:
         """What the method `about` of `accounting.store.Store` answers. Raises `LedgerUnavailable`."""
         return await self._answered(lambda: self._ledger.ask(about, *arguments))
+
+    @property
+    def connections(self) -> int:
+        """See `LedgerClient.connections`."""
+        return self._ledger.connections
+
+    async def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[Any]]:
+        """The same for a long answer, page by page."""
+        if not self._ledger.connected:
+            raise LedgerUnavailable
+        try:
+            async for rows in self._ledger.pages(about, *arguments, after=after):
+                yield rows
+        except NoAnswer as error:
+            logger.warning("the ledger did not answer: %s", error)
+            raise LedgerUnavailable from error
+
+    async def rows(self, about: str, *arguments: object) -> list[Any]:
+        """All rows of a long answer."""
+        return [row async for page in self.pages(about, *arguments) for row in page]
 
     async def carry_out(self, command: Command) -> Reply:
         """The reply to a command that took effect, now or when it was sent before.

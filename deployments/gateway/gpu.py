@@ -1,33 +1,50 @@
-"""What accelerators cost, asked of the ledger hour by hour: the hours add up to a day, and no answer is too long."""
+"""What accelerators cost, asked of the ledger in slices of time: they add up to a day, and none is too much to hold."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
 
 from accounting.command import Sample
-from accounting.gpu_cost import HOUR_MS, Cost, Costs, gpu_costs
+from accounting.gpu_cost import Cost, Costs, gpu_costs
 from accounting.life import SAMPLES_MARGIN_MS, lives_of
-from accounting.stay import stays_of
+from accounting.stay import Stay, stays_of
 from deployments.gateway.desk import Desk
+
+# Of whole windows, so that slices add up exactly.
+SLICE_MS = 10 * 60_000
 
 
 async def costs_by_model(desk: Desk, from_ms: int, to_ms: int) -> dict[str, Cost]:
-    """Of [from_ms, to_ms), which begins at a whole hour. Raises `LedgerUnavailable`."""
+    """Of [from_ms, to_ms), between whole windows. Raises `LedgerUnavailable`."""
     models: dict[str, Cost] = defaultdict(Cost)
-    for hour_ms in range(from_ms, to_ms, HOUR_MS):
-        hour = await costs_between(desk, hour_ms, min(hour_ms + HOUR_MS, to_ms))
-        for model, cost in hour.by_model().items():
+    for part_from_ms, part_to_ms in slices(from_ms, to_ms):
+        part = await costs_between(desk, part_from_ms, part_to_ms)
+        for model, cost in part.by_model().items():
             models[model] += cost
     return dict(models)
 
 
 async def costs_between(desk: Desk, from_ms: int, to_ms: int) -> Costs:
     """Of a period that is not long, between whole windows. Raises `LedgerUnavailable`."""
-    samples = await desk.ask("records", "samples", from_ms - SAMPLES_MARGIN_MS, to_ms + SAMPLES_MARGIN_MS)
-    attempts = await desk.ask("records", "attempts", from_ms, to_ms)
-    return await asyncio.to_thread(_costs, samples, attempts, from_ms, to_ms)
+    lives = lives_of(await samples_between(desk, from_ms - SAMPLES_MARGIN_MS, to_ms + SAMPLES_MARGIN_MS))
+    stays = await stays_between(desk, from_ms, to_ms)
+    return await asyncio.to_thread(gpu_costs, lives, stays, from_ms, to_ms)
 
 
-def _costs(samples: Iterable[dict[str, Any]], attempts: Iterable[dict[str, Any]], from_ms: int, to_ms: int) -> Costs:
-    return gpu_costs(lives_of(Sample(**row) for row in samples), stays_of(attempts), from_ms, to_ms)
+async def samples_between(desk: Desk, from_ms: int, to_ms: int) -> list[Sample]:
+    """Those taken in [from_ms, to_ms). Raises `LedgerUnavailable`."""
+    pages = desk.pages("records", "samples", from_ms, to_ms)
+    return [Sample(**row) async for rows in pages for row in rows]
+
+
+async def stays_between(desk: Desk, from_ms: int, to_ms: int) -> list[Stay]:
+    """Those that overlap [from_ms, to_ms). Raises `LedgerUnavailable`."""
+    return [stay async for rows in desk.pages("records", "attempts", from_ms, to_ms) for stay in stays_of(rows)]
+
+
+def slices(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
+    """[from_ms, to_ms), cut at whole slices."""
+    while from_ms < to_ms:
+        end_ms = min(to_ms, (from_ms // SLICE_MS + 1) * SLICE_MS)
+        yield from_ms, end_ms
+        from_ms = end_ms

@@ -1,11 +1,16 @@
-"""Which key is calling: a local map of key records, refreshed from the ledger, so that no request waits for a store."""
+"""Which key is calling: a local map of key records, refreshed from the ledger, so that no request waits for a store.
+
+Of many keys only those travel that have changed, and they come in pages.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from operator import attrgetter
+from typing import Any, Protocol
 
 from accounting.key import PREFIX, KeyRecord, Scope, sha256
+from accounting.store import Place
 from deployments.gateway.errors import InvalidKey, LedgerUnavailable, NotAllowed
-from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
@@ -13,19 +18,60 @@ logger = logger_for(__name__)
 REFRESH_EVERY_S = 2.0
 
 
+class Ledger(Protocol):
+    """`LedgerClient` or `Desk`."""
+
+    @property
+    def connections(self) -> int: ...
+
+    def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[Any]]: ...
+
+
 class Keys:
-    """Key records by hash. Empty until `replace` was called once: `loaded` tells."""
+    """Key records by hash. Empty until they were read once: `loaded` tells."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
         self._by_sha256: dict[str, KeyRecord] = {}
         self._by_id: dict[str, KeyRecord] = {}
+        self._seen: Place = ()  # the place of the last change
+        self._connection = 0
+        self._refreshing = asyncio.Lock()
         self.loaded = False
 
     def replace(self, records: Iterable[KeyRecord]) -> None:
+        """These, and no others."""
         self._by_id = {record.id: record for record in records}
         self._by_sha256 = {record.sha256: record for record in self._by_id.values()}
         self.loaded = True
+
+    async def refresh(self, ledger: Ledger) -> None:
+        """Read what has changed; everything after a new connection, which may be to another ledger. Raises `NoAnswer` or
+        `LedgerUnavailable`; the records of before stay in use.
+        """
+        async with self._refreshing:
+            connection = ledger.connections
+            if self.loaded and connection == self._connection:
+                async for page in ledger.pages("key_changes", after=self._seen):
+                    for change in page:
+                        self._add(change.record)
+                    self._seen = (page[-1].seq,)
+                return
+            records: list[KeyRecord] = []
+            seen: Place = ()
+            async for page in ledger.pages("key_changes"):
+                records += [change.record for change in page]
+                seen = (page[-1].seq,)
+            self.replace(records)
+            self._seen, self._connection = seen, connection
+
+    def all(self) -> list[KeyRecord]:
+        """Every record, oldest first."""
+        return sorted(self._by_id.values(), key=attrgetter("created_at_ms", "id"))
+
+    def find(self, key_id: str) -> KeyRecord | None:
+        """The record of a key, working or not."""
+        return self._by_id.get(key_id)
 
     def authenticate(self, authorization: str | None, scope: Scope | None) -> KeyRecord:
         """The record of the caller's key. `scope` None: any working key. Raises `InvalidKey` or `NotAllowed`.
@@ -46,6 +92,9 @@ class Keys:
             raise LedgerUnavailable
         return self._working(self._by_id.get(key_id), scope)
 
+    def _add(self, record: KeyRecord) -> None:
+        self._by_id[record.id] = self._by_sha256[record.sha256] = record
+
     def _working(self, record: KeyRecord | None, scope: Scope | None) -> KeyRecord:
         if record is None or not record.works_at(self._now_ms()):
             raise InvalidKey
@@ -54,11 +103,11 @@ class Keys:
         return record
 
 
-async def keep_fresh(keys: Keys, ledger: LedgerClient) -> None:
-    """Reload the key records until cancelled; while the ledger is away, the last ones stay in use."""
+async def keep_fresh(keys: Keys, ledger: Ledger) -> None:
+    """Refresh the key records until cancelled; while the ledger is away, the last ones stay in use."""
     while True:
         try:
-            keys.replace(await ledger.ask("keys"))
+            await keys.refresh(ledger)
         except Exception as error:  # noqa: BLE001  # a refresh that ends for good would keep revoked keys working
             logger.warning("key records not refreshed: %s: %s", type(error).__name__, error)
         await asyncio.sleep(REFRESH_EVERY_S)

@@ -5,19 +5,18 @@ Gauges, not counters: an attempt that is recorded later moves seconds from idle 
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from accounting.command import Sample
 from accounting.gpu_cost import Cost, gpu_costs
 from accounting.life import Life, lives_of
-from accounting.stay import Stay, stays_of
-from accounting.witness import compare, mismatch_ratios
+from accounting.witness import Comparing, mismatch_ratios
 from catalog import Catalog
 from catalog.card import Accelerators
 from deployments.gateway.desk import Desk
+from deployments.gateway.gpu import samples_between, slices, stays_between
 
 LOOK_BACK_MS = 3_600_000
 # Attempts are recorded as they end, and samples every ten seconds.
@@ -52,31 +51,45 @@ class LastHour:
         self._rates = {card.served_name: _seconds_per_nano(card.accelerators) for card in catalog}
         self._models = tuple(self._rates)
         self._now_ms = now_ms
+        self._looking = asyncio.Lock()
         self._looked_at_ms = -LOOK_EVERY_MS
         self._hour = Hour()
 
     async def look(self) -> Hour:
         """Raises `LedgerUnavailable`."""
-        now_ms = self._now_ms()
-        if now_ms - self._looked_at_ms >= LOOK_EVERY_MS:
-            samples = await self._desk.ask("records", "samples", now_ms - LOOK_BACK_MS, now_ms)
-            attempts = await self._desk.ask("records", "attempts", now_ms - LOOK_BACK_MS, now_ms)
-            self._hour = await asyncio.to_thread(self._read, samples, attempts, now_ms)
-            self._looked_at_ms = now_ms
-        return self._hour
+        async with self._looking:
+            now_ms = self._now_ms()
+            if now_ms - self._looked_at_ms >= LOOK_EVERY_MS:
+                self._hour = await self._read(now_ms)
+                self._looked_at_ms = now_ms
+            return self._hour
 
-    def _read(self, sample_rows: list[dict[str, Any]], attempts: list[dict[str, Any]], now_ms: int) -> Hour:
-        samples, stays = [Sample(**row) for row in sample_rows], list(stays_of(attempts))
-        settled = [sample for sample in samples if sample.at_ms < now_ms - SETTLED_AFTER_MS]
+    async def _read(self, now_ms: int) -> Hour:
+        """Slice by slice: what is held of an hour's attempts at once is a slice of them."""
+        samples = await samples_between(self._desk, now_ms - LOOK_BACK_MS, now_ms)
         lives = lives_of(samples)
-        gpu_nano, revenue_nano = _costs(lives, stays, now_ms - LOOK_BACK_MS, now_ms)
+        comparing = Comparing(
+            (sample for sample in samples if sample.at_ms < now_ms - SETTLED_AFTER_MS), self._context_tokens_max
+        )
+        costs: dict[str, Cost] = defaultdict(Cost)
+        for from_ms, to_ms in slices(now_ms - LOOK_BACK_MS, now_ms):
+            stays = await stays_between(self._desk, from_ms, to_ms)
+            part = await asyncio.to_thread(gpu_costs, lives, stays, from_ms, to_ms)
+            for model, cost in part.by_model().items():
+                costs[model] += cost
+            # One that overlaps several slices is of the first of them.
+            is_first = from_ms == now_ms - LOOK_BACK_MS
+            await asyncio.to_thread(comparing.add, [stay for stay in stays if is_first or stay.from_ms >= from_ms])
+        gpu_nano = {
+            (model, purpose): nano for model, cost in costs.items() for purpose, nano in purposes_of(cost).items()
+        }
         return Hour(
-            mismatch_ratios(compare(settled, stays, self._context_tokens_max)),
+            mismatch_ratios(comparing.comparisons()),
             dict.fromkeys(((model, "ready") for model in self._models), 0) | replicas_by_state(samples, now_ms),
             *_starts(lives_of(_with_weights(samples)), now_ms),
             gpu_nano,
             {labels: nano * self._rates.get(labels[0], 0.0) for labels, nano in gpu_nano.items()},
-            revenue_nano,
+            {model: cost.revenue_nano for model, cost in costs.items()},
         )
 
 
@@ -112,17 +125,6 @@ def _starts(lives: Iterable[Life], now_ms: int) -> tuple[dict[Labels, int], dict
         elif life.ready_ms == life.to_ms < now_ms - SILENT_MS and not began_before:
             ended[life.model, "failed"] += 1
     return dict(ended), longest
-
-
-def _costs(
-    lives: Iterable[Life], stays: Iterable[Stay], from_ms: int, to_ms: int
-) -> tuple[dict[Labels, int], dict[str, int]]:
-    """Nano-dollars by model and purpose, and what each model earned."""
-    models = gpu_costs(lives, stays, from_ms, to_ms).by_model()
-    by_purpose = {
-        (model, purpose): nano for model, cost in models.items() for purpose, nano in purposes_of(cost).items()
-    }
-    return by_purpose, {model: cost.revenue_nano for model, cost in models.items()}
 
 
 def purposes_of(cost: Cost) -> dict[str, int]:

@@ -5,7 +5,7 @@ Answered from rollups, at the time of admission, in whole buckets: the first one
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from accounting.key import Scope
 from accounting.money import usd
+from accounting.store import Place
 from accounting.usage import Bucket, UsageQuery, Width, bucket_start
 from catalog import Catalog
 from deployments.gateway.asgi import Exchange
@@ -21,6 +22,7 @@ from deployments.gateway.errors import BadRequest, NotAllowed
 from deployments.gateway.form import Form, UnixSeconds, as_list, read_query
 from deployments.gateway.keys import Keys
 from deployments.gateway.routes import Route
+from deployments.gateway.usage_mark import Mark
 
 USAGE_PATH = "/v1/organization/usage"
 # What OpenAI counts besides and we do not have: a client that walks all of them finds nothing, and does not break.
@@ -48,14 +50,18 @@ T = TypeVar("T")
 Several = Annotated[tuple[T, ...], BeforeValidator(as_list)]
 
 
+# A page of so many results, or of one more portion of the ledger's, ends there: within a bucket, where that is long.
+RESULTS_MAX = 10_000
+
+
 class PageQuery(Form):
-    """Times are seconds. `page` is the `next_page` of the page before: the start of the next bucket."""
+    """Times are seconds. `page` is the `next_page` of the page before."""
 
     start_time: UnixSeconds
     end_time: UnixSeconds | None = None
     bucket_width: Width = Width.DAY
     limit: Annotated[int, Field(ge=1)] | None = None
-    page: UnixSeconds | None = None
+    page: Annotated[Mark | None, BeforeValidator(Mark.read)] = None
     models: Several[str] = ()
     project_ids: Several[str] = ()
     user_ids: Several[str] = ()
@@ -95,12 +101,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The buckets of one page: [from_ms, to_ms), whole ones. `next_ms` is where the next page begins, if there is one."""
+    """The buckets of one page: [from_ms, to_ms), whole ones. `next` is where the next page begins, if there is one."""
 
     width: Width
     from_ms: int
     to_ms: int
-    next_ms: int | None
+    next: Mark | None
+
+    def until(self, last: Bucket) -> "Span":
+        """The same, up to a result that is the last on the page."""
+        mark = Mark(last.start_ms // 1000, last.group)
+        return replace(self, to_ms=last.start_ms + self.width.ms, next=mark)
 
 
 class Usage:
@@ -123,26 +134,33 @@ class Usage:
         query = read_query(report.form, exchange.query)
         span = span_of(query, report.limits, self._now_ms())
         columns = tuple(dict.fromkeys(column for name in query.group_by for column in COLUMNS[name]))
-        found = await self._desk.ask(
-            "usage",
-            UsageQuery(
-                span.width,
-                span.from_ms,
-                span.to_ms,
-                columns,
-                models=tuple(map(self._served_name, query.models)),
-                key_ids=query.api_key_ids,
-                project_ids=query.project_ids,
-                user_ids=query.user_ids,
-                org_ids=org_ids,
-            ),
+        asked = UsageQuery(
+            span.width,
+            span.from_ms,
+            span.to_ms,
+            columns,
+            models=tuple(map(self._served_name, query.models)),
+            key_ids=query.api_key_ids,
+            project_ids=query.project_ids,
+            user_ids=query.user_ids,
+            org_ids=org_ids,
         )
+        found, last = await self._found(asked, place_behind(query.page, span, columns))
         results = defaultdict(list)
         for bucket in found:
             group = dict(zip(columns, bucket.group, strict=True))
             grouping = {name: _group(name, group) if name in query.group_by else None for name in report.groups}
             results[bucket.start_ms].append(report.result(bucket) | grouping)
-        await exchange.answer_json(page(span, results))
+        await exchange.answer_json(page(span if last is None else span.until(last), results))
+
+    async def _found(self, asked: UsageQuery, after: Place) -> tuple[list[Bucket], Bucket | None]:
+        """What was used, and the last of it if there may be more than a page has."""
+        found: list[Bucket] = []
+        async for buckets in self._desk.pages("usage", asked, after=after):
+            found += buckets
+            if len(found) >= RESULTS_MAX:
+                return found, found[-1]
+        return found, None
 
     async def _nothing(self, exchange: Exchange) -> None:
         self._organisations(exchange)
@@ -174,10 +192,19 @@ def span_of(query: PageQuery, limits: dict[Width, Limit], now_ms: int) -> Span:
     if query.end_time is not None and query.end_time <= query.start_time:
         raise BadRequest("'end_time' is not after 'start_time'.", param="end_time")
     end_ms = now_ms + 1 if query.end_time is None else min(query.end_time * 1000, now_ms + 1)
-    from_ms = bucket_start(width, (query.page or query.start_time) * 1000)
+    from_ms = bucket_start(width, (query.page.start_s if query.page else query.start_time) * 1000)
     last_ms = max(from_ms, bucket_start(width, end_ms - 1) + width.ms)
     to_ms = min(last_ms, from_ms + buckets * width.ms)
-    return Span(width, from_ms, to_ms, to_ms if to_ms < last_ms else None)
+    return Span(width, from_ms, to_ms, Mark(to_ms // 1000) if to_ms < last_ms else None)
+
+
+def place_behind(mark: Mark | None, span: Span, columns: tuple[str, ...]) -> Place:
+    """Of the last result of the page before, if this page begins within a bucket. Raises `BadRequest`."""
+    if mark is None or mark.group is None:
+        return ()
+    if len(mark.group) != len(columns):
+        raise BadRequest("'page' is of a query with another 'group_by'. Begin again without it.", param="page")
+    return span.from_ms, *mark.group
 
 
 def page(span: Span, results: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -191,7 +218,7 @@ def page(span: Span, results: dict[int, list[dict[str, Any]]]) -> dict[str, Any]
         }
         for start_ms in range(span.from_ms, span.to_ms, span.width.ms)
     ]
-    next_page = None if span.next_ms is None else str(span.next_ms // 1000)
+    next_page = None if span.next is None else str(span.next)
     return {"object": "page", "data": data, "has_more": next_page is not None, "next_page": next_page}
 
 

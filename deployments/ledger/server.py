@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from accounting import wire
-from accounting.command import Reply, Result
 from accounting.group_commit import GroupCommit
 from accounting.store import Store, StoreError
+from deployments.ledger.lines import CHUNK_BYTES, TooLong, lines_of
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
@@ -38,7 +38,7 @@ class LedgerServer:
             asyncio.create_task(self.commits.run(), name="committer"),
             asyncio.create_task(self._sweep(), name="sweeper"),
         ]
-        self._server = await asyncio.start_server(self._connected, host, 0, limit=wire.LINE_BYTES_MAX)
+        self._server = await asyncio.start_server(self._connected, host, 0, limit=CHUNK_BYTES)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
@@ -71,11 +71,12 @@ class LedgerServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not self._knows_us(await reader.readline()):
+            lines = lines_of(reader, wire.COMMAND_BYTES_MAX)
+            if not self._knows_us(await anext(lines, b"")):
                 return
             self._connections.add(writer)
-            while line := await reader.readline():
-                self._answer(orjson.loads(line), writer)
+            async for line in lines:
+                self._answer(line, writer)
         except (ConnectionError, ValueError, LookupError, TypeError) as error:
             # What is not a line of ours ends the connection, and nothing else.
             logger.warning("a ledger connection ended: %s", type(error).__name__)
@@ -83,31 +84,46 @@ class LedgerServer:
             self._connections.discard(writer)
             writer.close()
 
-    def _knows_us(self, hello: bytes) -> bool:
-        return hmac.compare_digest(str(orjson.loads(hello)["token"]).encode(), self._token.encode())
+    def _knows_us(self, hello: bytes | TooLong) -> bool:
+        token = "" if isinstance(hello, TooLong) else str(orjson.loads(hello)["token"])
+        return hmac.compare_digest(token.encode(), self._token.encode())
 
-    def _answer(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
-        number = message["id"]
+    def _answer(self, line: bytes | TooLong, writer: asyncio.StreamWriter) -> None:
+        """Every line of ours is answered. Raises `ValueError` for any other."""
+        heading = wire.heading_of(line.head if isinstance(line, TooLong) else line)
+        if heading is None:
+            raise ValueError("a line without a number")
+        number, is_question = heading
         future: asyncio.Future[Any]
         try:
-            if "ask" in message:
-                arguments = wire.decode_arguments(message["ask"], message["with"])
-                # Beside the commits: a long answer keeps no payment waiting.
-                question = getattr(self._store, message["ask"])
-                future = asyncio.ensure_future(asyncio.to_thread(question, *arguments))
-            else:
-                future = self.commits.submit(wire.decode_command(message["do"], message["with"]))
+            asked = None if isinstance(line, TooLong) else wire.decode(line)
         except wire.NotOfThisLedger:
-            writer.write(_not_understood(number, message))
-            return
+            asked = None
+        match asked:
+            case None:
+                writer.write(wire.encode_refusal(number, is_question=is_question))
+                return
+            case wire.Question():
+                # Beside the commits: a long answer keeps no payment waiting.
+                future = asyncio.ensure_future(asyncio.to_thread(self._said, number, asked))
+            case _:
+                future = self.commits.submit(asked)
         future.add_done_callback(lambda done: _reply(number, done, writer))
 
-
-def _not_understood(number: int, message: dict[str, Any]) -> bytes:
-    """A final answer: sent again, the line would stand in the way of everything behind it."""
-    if "ask" in message:
-        return wire.encode_failure(number, "no question that this ledger's writer knows; upgrade it")
-    return wire.encode_answer(number, Reply(Result.INVALID))
+    def _said(self, number: int, asked: wire.Question) -> bytes:
+        """The answer to a question; of a long one a page. Rows that are long make a page of fewer."""
+        question = getattr(self._store, asked.about)
+        if asked.about not in wire.PAGED:
+            return wire.encode_answer(number, question(*asked.arguments))
+        *arguments, after, rows_max = asked.arguments
+        while True:
+            rows = question(*arguments, after, rows_max)
+            page = wire.encode_page(number, rows, more=len(rows) == rows_max)
+            if len(page) <= (wire.PAGE_BYTES_MAX if rows_max > 1 else wire.ANSWER_BYTES_MAX):
+                return page
+            if rows_max == 1:
+                return wire.encode_failure(number, "a row is too long to be sent")
+            rows_max //= 2
 
 
 def _reply(number: int, done: asyncio.Future[Any], writer: asyncio.StreamWriter) -> None:
@@ -115,7 +131,8 @@ def _reply(number: int, done: asyncio.Future[Any], writer: asyncio.StreamWriter)
         return
     error = done.exception()
     if error is None:
-        writer.write(wire.encode_answer(number, done.result()))
+        told = done.result()
+        writer.write(told if isinstance(told, bytes) else wire.encode_answer(number, told))
         return
     logger.error("ledger: %s", error)
     writer.write(wire.encode_failure(number, str(error)))

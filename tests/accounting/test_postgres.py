@@ -18,6 +18,7 @@ from accounting.budget import Period
 from accounting.command import AddKey, Result, SetBudget
 from accounting.postgres import TURN, PostgresReader, PostgresStore
 from accounting.sql import schema
+from accounting.sql.schema import FOLDER, VERSION
 from accounting.store import Snapshot, StoreError
 from tests.accounting.examples import HOLD, KEY, OPENING, POST, answer, results
 
@@ -153,17 +154,19 @@ def test_programs_that_start_at_once_make_one_ledger(postgres_url: str):
         for store in pool.map(PostgresStore, [postgres_url] * 3):
             store.close()
     with psycopg.connect(postgres_url) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,), (3,)]
+        versions = connection.execute("SELECT version FROM schema_version").fetchall()
+    assert versions == [(number,) for number in range(2, VERSION + 1)]
 
 
 def test_a_newer_schema_is_refused(store: PostgresStore, rows: Rows, postgres_ledger_url: str):
     """An older program does not write into a newer ledger."""
-    rows("UPDATE schema_version SET version = version + 2")
+    rows(f"INSERT INTO schema_version VALUES ({VERSION + 1})")
+    newer = rf"written by a newer vlmfleet \(schema {VERSION + 1}, here {VERSION}\); upgrade"
     try:
-        with pytest.raises(StoreError, match=r"written by a newer vlmfleet \(schema 5, here 3\); upgrade"):
+        with pytest.raises(StoreError, match=newer):
             PostgresStore(postgres_ledger_url)
     finally:
-        rows("UPDATE schema_version SET version = version - 2")
+        rows(f"DELETE FROM schema_version WHERE version > {VERSION}")
     PostgresStore(postgres_ledger_url).close()
 
 
@@ -281,3 +284,22 @@ def test_a_reader_does_not_make_a_ledger_where_there_is_none(postgres_url: str):
         PostgresReader(postgres_url)
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT to_regclass('schema_version')").fetchone() == (None,)
+
+
+def test_keys_of_an_older_ledger_are_numbered_in_the_order_in_which_they_were_made(postgres_url: str):
+    """So a gateway reads each of them once."""
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
+        connection.execute((FOLDER / "postgres" / "2.sql").read_bytes())
+        connection.execute("INSERT INTO schema_version VALUES (2)")
+        for name, made_ms in (("key_b", 1), ("key_c", 2), ("key_a", 2)):
+            connection.execute(
+                "INSERT INTO api_key VALUES (%s, %s, 'org', 'project', 'old', '[]', %s, NULL, NULL, '[]', '{}', '', NULL)",
+                [name, name, made_ms],
+            )
+    with closing(PostgresStore(postgres_url)) as store:
+        assert [(change.seq, change.record.id) for change in store.key_changes()] == [
+            (1, "key_b"),
+            (2, "key_a"),
+            (3, "key_c"),
+        ]

@@ -17,7 +17,7 @@ from accounting import sqlite
 from accounting.budget import Period
 from accounting.command import AddKey, DropBudget, Grant, Result, SetBudget
 from accounting.sql import schema
-from accounting.sql.schema import FOLDER
+from accounting.sql.schema import FOLDER, VERSION
 from accounting.sqlite import SqliteStore
 from accounting.store import Balance, Snapshot, StoreError, Total
 from accounting.usage import Bucket, UsageQuery, Width
@@ -267,10 +267,11 @@ def test_closing_twice_is_safe(store: SqliteStore):
 def test_a_newer_schema_is_refused(store: SqliteStore, rows: Rows, file: Path, clock: Any):
     """An older program does not write into a newer ledger, and does not keep it locked."""
     store.close()
-    rows("PRAGMA user_version = 4")
-    with pytest.raises(StoreError, match=r"ledger\.db: written by a newer vlmfleet \(schema 4, here 3\); upgrade"):
+    rows(f"PRAGMA user_version = {VERSION + 1}")
+    newer = rf"ledger\.db: written by a newer vlmfleet \(schema {VERSION + 1}, here {VERSION}\); upgrade"
+    with pytest.raises(StoreError, match=newer):
         SqliteStore(file, clock)
-    rows("PRAGMA user_version = 3")
+    rows(f"PRAGMA user_version = {VERSION}")
     SqliteStore(file, clock).close()
 
 

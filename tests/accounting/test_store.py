@@ -30,9 +30,10 @@ from accounting.command import (
 )
 from accounting.limits import LimitState, RateLimits
 from accounting.memory import MemoryStore
+from accounting.pages import place_of
 from accounting.postgres import PostgresStore
 from accounting.sqlite import SqliteStore
-from accounting.store import Account, Balance, Entry, Snapshot, Store, StoreError, Total
+from accounting.store import SLOT_MS_MAX, Account, Balance, Entry, Place, Snapshot, Store, StoreError, Total
 from accounting.usage import Bucket, UsageQuery, Width
 from tests.accounting.conftest import Clock
 from tests.accounting.examples import (
@@ -87,6 +88,7 @@ def everything(store: Store) -> list[object]:
         store.balances(),
         store.budgets(),
         store.keys(),
+        store.key_changes(),
         store.snapshot(),
         store.entries(0, 1_000),
         [store.records(what, 0, EVER) for what in ("holds", "attempts", "samples", "audit")],
@@ -930,6 +932,28 @@ def test_a_rotated_key_works_for_its_grace(store: Store, expires_at_ms: int | No
     ]
 
 
+def changes(store: Store, after: Place = ()) -> list[tuple[int, str, str]]:
+    """Number, id and name of each key that has changed since."""
+    return [(change.seq, change.record.id, change.record.name) for change in store.key_changes(after)]
+
+
+def test_a_gateway_is_told_which_keys_have_changed(store: Store):
+    """Each once, as it is now, in the order of their last changes; what changes nothing is no change."""
+    renamed = ChangeKey(replace(KEY, name="desktop"))
+    store.apply([AddKey(KEY), AddKey(replace(KEY, id="key_9", sha256="9" * 64))])
+    assert changes(store) == [(1, "key_1", "laptop"), (2, "key_9", "laptop")]
+    store.apply([renamed, AddKey(KEY), renamed])
+    assert changes(store) == [(2, "key_9", "laptop"), (3, "key_1", "desktop")]
+    assert changes(store, after=(2,)) == [(3, "key_1", "desktop")]
+    assert changes(store, after=(3,)) == []
+
+
+def test_a_rotation_changes_two_keys(store: Store):
+    """The old one ends, the new one begins."""
+    store.apply([AddKey(KEY), RotateKey("key_1", SUCCESSOR, 0)])
+    assert changes(store, after=(1,)) == [(2, "key_1", "laptop"), (3, "key_2", "laptop")]
+
+
 @pytest.mark.parametrize(
     ("made", "rotation", "result"),
     [
@@ -987,7 +1011,7 @@ def test_a_price_below_zero_is_none(store: Store, change: dict[str, Any]):
 
 
 def test_samples_are_kept_by_replica_epoch_and_time(store: Store):
-    """In that order; an engine without counters has none."""
+    """And read by time; an engine without counters has none."""
     later = replace(SAMPLE, at_ms=2_000, prompt_tokens=None, output_tokens=None, in_flight=None, state="ended")
     assert results(store, later, SAMPLE, replace(SAMPLE, at_ms=3_000)) == [Result.CREATED] * 3
     assert store.records("samples", 1_000, 3_000) == [asdict(SAMPLE), asdict(later)]
@@ -1053,6 +1077,43 @@ def busy(store: Store, clock: Clock) -> Store:
 def test_usage_is_by_time_group_and_filter(busy: Store, query: UsageQuery, expected: list[tuple[Any, ...]]):
     """P10: charged requests only, in the bucket of their admission."""
     assert [(bucket.start_ms, bucket.group, bucket.revenue_nano) for bucket in busy.usage(query)] == expected
+
+
+LONG_ANSWERS: list[tuple[str, tuple[Any, ...]]] = [
+    ("key_changes", ()),
+    ("budgets", ()),
+    ("balances", ()),
+    ("usage", (UsageQuery(Width.MINUTE, 0, YEAR),)),
+    ("usage", (UsageQuery(Width.DAY, 0, YEAR, ("user_id", "model")),)),
+    *(("records", (what, 0, EVER)) for what in ("holds", "attempts", "samples", "audit")),
+]
+
+
+@pytest.mark.parametrize("rows_max", [1, 2, 3])
+@pytest.mark.parametrize(("about", "arguments"), LONG_ANSWERS)
+def test_a_long_answer_can_be_read_in_pages(busy: Store, about: str, arguments: tuple[Any, ...], rows_max: int):
+    """Each begins behind the place of the last row of the one before; together they are the answer."""
+    busy.apply(
+        [
+            *(AddKey(replace(KEY, id=name, sha256=name)) for name in ("key_1", "key_2", "key_3")),
+            *(SetBudget(scope, period, 9_000) for scope in ("org:org", "key:key_2") for period in Period),
+            *(replace(SAMPLE, at_ms=at_ms, epoch=epoch) for epoch in "ba" for at_ms in (2, 1)),
+        ]
+    )
+    ask = getattr(busy, about)
+    read: list[Any] = []
+    while page := ask(*arguments, place_of(read[-1], *arguments) if read else (), rows_max):
+        assert len(page) <= rows_max
+        read += page
+    assert read == ask(*arguments)
+    assert len(read) > 1
+
+
+def test_an_attempt_that_held_a_slot_for_ever_is_in_no_period(store: Store):
+    """A gateway's clock was put right meanwhile: what is told of it is nothing to count with."""
+    held = replace(TRIED, slot_from_ms=1_000, slot_to_ms=1_000 + SLOT_MS_MAX)
+    store.apply([HOLD, replace(POST, record=held)])
+    assert store.records("attempts", 0, EVER) == []
 
 
 def test_a_bucket_sums_what_was_measured(busy: Store):

@@ -1,6 +1,6 @@
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import orjson
 import pytest
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from accounting import wire
 from accounting.budget import BudgetState, Period
 from accounting.command import Command, Outcome, Reply, Result
-from accounting.key import KeyRecord
 from accounting.limits import RateLimits
-from accounting.store import Balance, Entry, Fault, Snapshot
+from accounting.store import Balance, KeyChange, Snapshot
 from accounting.usage import Bucket, UsageQuery, Width
+from tests.accounting.examples import HOLD, POST
 
 LIMIT = st.none() | st.integers(1, 2**63 - 1)
 PLAIN: dict[object, st.SearchStrategy] = {
@@ -35,7 +35,7 @@ def values(kind: Any) -> st.SearchStrategy:
         return PLAIN[kind]
     if is_dataclass(kind):
         return st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (UnionType, Union):
         return st.one_of(*map(values, get_args(kind)))
     return st.lists(values(get_args(kind)[0]), max_size=3).map(get_origin(kind))
 
@@ -51,9 +51,10 @@ def read(line: bytes) -> dict[str, Any]:
 def test_a_command_arrives_as_it_was_sent(kind: type[Command], data: st.DataObject):
     """Every command is one line, and the same value after it."""
     command = data.draw(values(kind))
-    message = read(wire.encode_command(7, command))
-    assert message["id"] == 7
-    assert wire.decode_command(message["do"], message["with"]) == command
+    line = wire.encode_command(7, command)
+    assert line.index(b"\n") == len(line) - 1
+    assert wire.heading_of(line) == (7, False)
+    assert wire.decode(line) == command
 
 
 @given(values(Reply))
@@ -65,13 +66,11 @@ def test_a_reply_arrives_as_it_was_sent(reply: Reply):
 @pytest.mark.parametrize(
     ("about", "kind"),
     [
-        ("keys", list[KeyRecord]),
+        ("key_changes", list[KeyChange]),
         ("budgets", list[BudgetState]),
         ("balances", list[Balance]),
         ("snapshot", Snapshot),
         ("usage", list[Bucket]),
-        ("entries", list[Entry]),
-        ("verify", list[Fault]),
     ],
 )
 @given(data=st.data())
@@ -91,24 +90,73 @@ def test_rows_arrive_as_they_are(answer: dict[str, Any] | None):
 @pytest.mark.parametrize(
     ("about", "arguments"),
     [
-        ("keys", ()),
+        ("snapshot", ()),
         ("generation", ("r",)),
-        ("usage", (UsageQuery(Width.DAY, 0, 86_400_000, ("model",), models=("m",)),)),
-        ("entries", (7, 100)),
-        ("records", ("samples", 0, 1_000)),
+        ("key_changes", ((), 100)),
+        ("usage", (UsageQuery(Width.DAY, 0, 86_400_000, ("model",), models=("m",)), (0, "m"), 100)),
+        ("records", ("samples", 0, 1_000, (7, "replica", "epoch"), 100)),
     ],
 )
 def test_a_question_arrives_with_its_arguments(about: str, arguments: tuple[Any, ...]):
     """In the types that the store's method takes."""
-    message = read(wire.encode_question(7, about, *arguments))
-    assert (message["id"], message["ask"]) == (7, about)
-    assert wire.decode_arguments(message["ask"], message["with"]) == arguments
+    line = wire.encode_question(7, about, *arguments)
+    assert wire.heading_of(line) == (7, True)
+    assert wire.decode(line) == wire.Question(about, arguments)
 
 
 def test_the_other_lines():
     """A token opens a connection, and a failure gives its reason."""
     assert read(wire.encode_hello("secret")) == {"token": "secret"}
     assert read(wire.encode_failure(7, "disk full")) == {"id": 7, "failure": "disk full"}
+    assert read(wire.encode_page(7, [1], more=True)) == {"id": 7, "answer": [1], "more": True}
+
+
+def test_what_cannot_be_read_has_a_final_answer():
+    """Sent again, it would stand in the way of everything behind it."""
+    assert wire.decode_reply(read(wire.encode_refusal(7, is_question=False))["answer"]) == Reply(Result.INVALID)
+    assert read(wire.encode_refusal(7, is_question=True))["failure"]
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"GET / HTTP/1.1", b'{"token":"a"}', b'{"id":-1,"do":', b'{"id":1}', b'{"do":"Post"']
+)
+def test_a_line_of_somebody_else_has_no_number(head: bytes):
+    """So it is not answered."""
+    assert wire.heading_of(head) is None
+
+
+def test_an_answer_has_its_number_at_its_beginning():
+    """So a line that is too long to be read is the end of something all the same."""
+    assert wire.number_of(wire.encode_answer(7, "x" * 100)[:20]) == 7
+    assert wire.number_of(b"nothing of ours") is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        replace(POST, response="x" * wire.COMMAND_BYTES_MAX),
+        replace(HOLD, user_id="\ud800"),
+        replace(HOLD, tokens_max=2**64),
+    ],
+    ids=["too long", "half a character", "no number of 64 bits"],
+)
+def test_what_no_line_can_say_is_not_sent(command: Command):
+    """It is refused where it is made."""
+    with pytest.raises(wire.NotOfThisLedger):
+        wire.encode_command(7, command)
+
+
+def test_an_answer_that_is_too_long_is_a_failure():
+    """Rather than a line that ends the asker's connection."""
+    assert "failure" in read(wire.encode_answer(7, "x" * wire.ANSWER_BYTES_MAX))
+
+
+def test_what_was_kept_can_be_replayed():
+    """The longest answer that a charge can carry fits into a reply."""
+    longest = replace(POST, response='"' * ((wire.COMMAND_BYTES_MAX - 1_000) // 2))
+    wire.encode_command(7, longest)
+    replayed = Reply(Result.REPLAYED, POST.request_id, response=longest.response)
+    assert wire.decode_reply(read(wire.encode_answer(7, replayed))["answer"]) == replayed
 
 
 GIFT = {"ref": "free", "account": "credit:org", "amount_nano": 1}
@@ -123,19 +171,38 @@ GIFT = {"ref": "free", "account": "credit:org", "amount_nano": 1}
         ("Grant", GIFT | {"of_a_newer_gateway": 1}),
         ("Void", {"request_id": "r", "attempt": 1, "outcome": "of a newer gateway", "record": {}}),
         ("Grant", None),
+        (["Grant"], GIFT),
     ],
 )
-def test_what_is_no_command_is_refused(name: str, fields: object):
+def test_what_is_no_command_is_refused(name: object, fields: object):
     """An unknown name, a missing, wrong or unknown field are errors, never a command with gaps."""
     with pytest.raises(wire.NotOfThisLedger):
-        wire.decode_command(name, fields)
+        wire.decode(orjson.dumps({"id": 7, "do": name, "with": fields}))
 
 
-@pytest.mark.parametrize(("about", "arguments"), [("apply", []), ("close", []), ("keys", [1]), ("entries", ["all", 1])])
+@pytest.mark.parametrize(
+    ("about", "arguments"),
+    [
+        ("apply", []),
+        ("close", []),
+        ("verify", []),
+        ("snapshot", [1]),
+        ("budgets", [[], 0]),
+        ("budgets", [[], wire.PAGE_ROWS_MAX + 1]),
+        ("records", ["secrets", 0, 1, [], 1]),
+    ],
+)
 def test_what_is_no_question_is_refused(about: str, arguments: list[Any]):
-    """Only what is listed can be asked, with the arguments that it has."""
+    """Only what is listed can be asked, with the arguments that it has, and a page at a time."""
     with pytest.raises(wire.NotOfThisLedger):
-        wire.decode_arguments(about, arguments)
+        wire.decode(wire.encode_question(7, about, *arguments))
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b'{"id":7,"do":"Grant"}', b'{"id":7,"ask":"snapshot","wi', b'{"id":7}'])
+def test_half_a_line_is_none(line: bytes):
+    """Whatever is missing."""
+    with pytest.raises(wire.NotOfThisLedger):
+        wire.decode(line)
 
 
 def test_what_is_no_answer_is_refused():
@@ -144,4 +211,4 @@ def test_what_is_no_answer_is_refused():
         wire.decode_reply({"result": "SECRET"})
     assert "SECRET" not in str(refused.value)
     with pytest.raises(wire.NotOfThisLedger):
-        wire.decode_answer("keys", {"result": "invalid"})
+        wire.decode_answer("key_changes", {"result": "invalid"})

@@ -188,7 +188,7 @@ class House:
     async def do(self, *commands: Command) -> list[Result]:
         """Have the ledger carry out commands, one after the other; the gateway knows the keys that there are then."""
         replies = await asyncio.gather(*map(self.ledger.submit, commands))
-        self.keys.replace(await self.ledger.ask("keys"))
+        await self.keys.refresh(self.ledger)
         return [reply.result for reply in replies]
 
     async def change_key(self, **fields: Any) -> None:
@@ -242,7 +242,7 @@ async def running_house(
 
         async def start() -> None:
             ledger.start()
-            keys.replace(await ledger.ask("keys"))
+            await keys.refresh(ledger)
 
         async def stop() -> None:
             await ledger.close(5.0)

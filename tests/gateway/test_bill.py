@@ -156,7 +156,7 @@ async def test_a_ledger_that_comes_back_is_found_again(house: House):
     await house.writer.stop()
     assert (await house.ask(question())).status == 503
     await house.writer.start()
-    await house.ledger.ask("keys")
+    await house.ledger.ask("snapshot")
     assert (await house.ask(question())).status == 200
     assert await house.charges_nano() == [charge_nano(len(WORDS))]
 
@@ -316,6 +316,7 @@ async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house:
         (Reply(Result.INVALID), 503, "ledger_unavailable"),
         (Reply(Result.INVALID, blocked_by="request_id"), 503, "ledger_unavailable"),
         (Reply(Result.INVALID, blocked_by="user_id"), 400, None),
+        (Reply(Result.UNAVAILABLE), 503, "ledger_unavailable"),
     ],
     ids=lambda value: f"{value.result}-{value.blocked_by}" if isinstance(value, Reply) else None,
 )

@@ -1,7 +1,10 @@
+from collections.abc import AsyncIterator
+
 import pytest
 
 from accounting.budget import Period
 from accounting.command import DropBudget, Reply, Result
+from accounting.store import Place
 from deployments.gateway.desk import REFUSALS, Desk
 from deployments.gateway.errors import GatewayError, LedgerUnavailable
 from deployments.ledger.client import NoAnswer
@@ -25,6 +28,9 @@ class Ledger:
 
     ask = submit
 
+    async def pages(self, about: str, after: Place = ()) -> AsyncIterator[list[object]]:
+        yield [await self.submit(about)]
+
 
 @pytest.mark.parametrize(
     ("result", "status", "param"),
@@ -35,6 +41,7 @@ class Ledger:
         (Result.NO_SUCH_BUDGET, 404, None),
         (Result.NO_SUCH_HOLD, 404, "request_id"),
         (Result.INVALID, 400, None),
+        (Result.UNAVAILABLE, 503, None),
     ],
 )
 async def test_a_refusal_of_the_ledger_s_is_an_error(result: Result, status: int, param: str | None):
@@ -70,3 +77,23 @@ async def test_nothing_is_sent_while_the_ledger_is_away(house: House):
     with pytest.raises(LedgerUnavailable):
         await Desk(house.ledger).carry_out(COMMAND)
     assert house.ledger.unacknowledged == 0
+
+
+async def test_a_long_answer_is_read_in_pages(house: House):
+    """Or whole, where that is wanted."""
+    desk = Desk(house.ledger)
+    rows = [row async for page in desk.pages("records", "audit", 0, 2**60) for row in page]
+    assert rows == await desk.rows("records", "audit", 0, 2**60)
+    assert {row["action"] for row in rows} == {"add_key", "grant"}
+
+
+async def test_without_a_ledger_there_are_no_pages(house: House):
+    await house.ledger.close(0)
+    with pytest.raises(LedgerUnavailable):
+        await Desk(house.ledger).rows("budgets")
+
+
+async def test_pages_that_the_store_cannot_read_are_unavailable():
+    """As a short answer is."""
+    with pytest.raises(LedgerUnavailable):
+        await Desk(Ledger(NoAnswer("the disk is full"))).rows("budgets")

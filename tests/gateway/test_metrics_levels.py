@@ -68,7 +68,7 @@ async def hung_up(house: House) -> None:
 
 async def test_the_ledgers_connection_is_told(house: House, recorded: Recorded):
     """1 while there is one, 0 when the writer has gone."""
-    await house.ledger.ask("keys")
+    await house.ledger.ask("snapshot")
     looking = levels(recorded, house)
     looking.look()
     assert recorded.gauges["vlmfleet_ledger_connected",] == 1

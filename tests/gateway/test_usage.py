@@ -8,9 +8,11 @@ import openai
 import pytest
 import uvicorn
 
+from accounting import wire
 from accounting.command import AddKey
 from accounting.key import Scope, mint
 from accounting.usage import Bucket, Width
+from deployments.gateway import usage as usage_module
 from deployments.gateway.errors import BadRequest
 from deployments.gateway.usage import (
     COMPLETIONS,
@@ -24,6 +26,7 @@ from deployments.gateway.usage import (
     page,
     span_of,
 )
+from deployments.gateway.usage_mark import Mark
 from tests.gateway.client import Client
 from tests.gateway.engine_server import TEXT_TOKENS, WORDS
 from tests.gateway.house import CARD, House, question
@@ -88,6 +91,23 @@ async def test_the_openai_client_reads_usage(house: House):
     assert (first.data[1].results, first.has_more) == ([], True)
     assert [bucket.start_time for bucket in (*first.data, *second.data)] == [960, 1020, 1080]
     assert (len(second.data[0].results), second.has_more, second.next_page) == (1, False, None)
+
+
+async def test_a_page_has_an_end_within_a_bucket_too(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Of many users, say: the next page goes on with the same bucket."""
+    monkeypatch.setattr(wire, "PAGE_ROWS_MAX", 2)
+    monkeypatch.setattr(usage_module, "RESULTS_MAX", 2)
+    for user in ("ann", "bob", "eve"):
+        await house.ask(question(user=user))
+    asked: dict[str, Any] = {"start_time": 960, "bucket_width": "1m", "limit": 1, "group_by": ["user_id"]}
+    async with openai_client(house) as client:
+        usage = client.admin.organization.usage
+        first = await usage.completions(**asked)
+        second = await usage.completions(**asked, page=first.next_page or "")
+    assert [result.user_id for result in first.data[0].results] == ["ann", "bob"]
+    assert [result.user_id for result in second.data[0].results] == ["eve"]
+    assert [page.data[0].start_time for page in (first, second)] == [960, 960]
+    assert (first.has_more, second.has_more) == (True, False)
 
 
 async def test_the_openai_client_reads_costs(house: House):
@@ -168,6 +188,7 @@ async def test_usage_is_filtered(house: House, query: str, found: bool):
         ("usage/completions?start_time=0&limit=0", "limit"),
         ("usage/completions?start_time=0&limit=32", "limit"),
         ("usage/completions?start_time=0&page=abc", "page"),
+        ("usage/completions?start_time=0&page=0.WyJhbm4iXQ==", "page"),
         ("usage/completions?start_time=0&model=demo", "model"),
         ("costs?start_time=0&bucket_width=1h", "bucket_width"),
         ("costs?start_time=0&group_by=model", "group_by"),
@@ -194,7 +215,7 @@ async def test_a_query_that_cannot_be_answered_is_refused_by_field(house: House,
         # Seven days are a page; the next begins where it ends, and none is empty for lack of time.
         ({"start_time": 0}, 7 * DAY_MS - 1, (0, 7, None)),
         ({"start_time": 0}, 7 * DAY_MS, (0, 7, 7)),
-        ({"start_time": 0, "page": 7 * DAY_S}, 7 * DAY_MS, (7, 8, None)),
+        ({"start_time": 0, "page": str(7 * DAY_S)}, 7 * DAY_MS, (7, 8, None)),
         ({"start_time": 0, "limit": 31}, 31 * DAY_MS, (0, 31, 31)),
         # Nothing has happened yet after now.
         ({"start_time": 3 * DAY_S}, DAY_MS, (3, 3, None)),
@@ -206,9 +227,9 @@ def test_a_span_has_the_buckets_that_were_asked_for(
 ):
     """In days: first, end, next page."""
     from_day, to_day, next_day = span
-    next_ms = None if next_day is None else next_day * DAY_MS
+    following = None if next_day is None else Mark(next_day * DAY_S)
     made = span_of(CompletionsQuery(**query), COMPLETIONS.limits, now_ms)
-    assert made == Span(Width.DAY, from_day * DAY_MS, to_day * DAY_MS, next_ms)
+    assert made == Span(Width.DAY, from_day * DAY_MS, to_day * DAY_MS, following)
 
 
 @pytest.mark.parametrize(
@@ -235,7 +256,7 @@ def test_pages_are_as_long_as_openai_s(limits: dict[Width, Limit], width: Width,
 
 def test_a_page_has_empty_buckets_too():
     """As OpenAI's does."""
-    shown = page(Span(Width.MINUTE, 0, 2 * MINUTE_MS, 2 * MINUTE_MS), {MINUTE_MS: [{"object": "x"}]})
+    shown = page(Span(Width.MINUTE, 0, 2 * MINUTE_MS, Mark(120)), {MINUTE_MS: [{"object": "x"}]})
     assert shown == {
         "object": "page",
         "data": [

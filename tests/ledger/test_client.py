@@ -1,18 +1,27 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, Command, FirstByte, Grant, Outcome, Reply, Result, Void
-from accounting.key import KeyRecord
+from accounting import wire
+from accounting.command import AddKey, Command, FirstByte, Grant, Hold, Outcome, Post, Reply, Result, Void
 from accounting.sqlite import SqliteStore
-from accounting.store import Snapshot, Total
+from accounting.store import Snapshot, StoreError, Total
+from deployments.ledger import backlog, outbox
+from deployments.ledger import client as client_module
 from deployments.ledger.client import Address, LedgerClient, NoAnswer
 from tests.ledger.commands import GIFT, HOLD, KEY, POST, PRICED, TRIED
+
+
+async def nowhere() -> Address:
+    raise ConnectionError("no writer")
+
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
@@ -92,9 +101,8 @@ async def test_a_reply_says_what_its_asker_needs(client: LedgerClient):
 
 
 async def test_questions_are_answered_with_values(client: LedgerClient):
-    """Keys and totals are what the store says."""
+    """Totals are what the store says."""
     await results(client, PRICED, AddKey(KEY), GIFT, HOLD, POST)
-    assert await client.ask("keys") == [KEY]
     assert await client.ask("snapshot") == Snapshot((Total("m", "complete", 1, 1, 1_196, 64, 150, 1_000),), 0, 0)
 
 
@@ -107,8 +115,8 @@ async def test_a_question_has_arguments(client: LedgerClient):
 
 @pytest.mark.parametrize(
     ("about", "arguments"),
-    [("secrets", ()), ("generation", ()), ("entries", ("all", 1))],
-    ids=["no question", "no argument", "not a number"],
+    [("secrets", ()), ("generation", ()), ("records", ("all", 0, 1, (), 1))],
+    ids=["no question", "no argument", "no such records"],
 )
 async def test_what_the_writer_does_not_know_has_no_answer(
     client: LedgerClient, about: str, arguments: tuple[object, ...]
@@ -116,7 +124,7 @@ async def test_what_the_writer_does_not_know_has_no_answer(
     """A gateway of a later version is told so, and its connection goes on."""
     with pytest.raises(NoAnswer):
         await client.ask(about, *arguments)
-    assert await client.ask("keys") == []
+    assert await client.ask("generation", "r9") is None
 
 
 async def test_a_store_that_cannot_read_gives_no_answer(client: LedgerClient, store: SqliteStore, file: Path):
@@ -124,8 +132,66 @@ async def test_a_store_that_cannot_read_gives_no_answer(client: LedgerClient, st
     await client.submit(GIFT)
     await asyncio.to_thread(file.rename, file.with_suffix(".away"))
     with pytest.raises(NoAnswer):
-        await client.ask("balances")
+        await client.ask("snapshot")
     assert client.unacknowledged == 0
+
+
+async def test_long_answers_are_read_page_by_page(client: LedgerClient, monkeypatch: pytest.MonkeyPatch):
+    """From the start, or behind a place."""
+    monkeypatch.setattr(wire, "PAGE_ROWS_MAX", 2)
+    await results(client, *(AddKey(replace(KEY, id=f"key_{n}", sha256=str(n))) for n in range(5)))
+    pages = [[change.seq for change in page] async for page in client.pages("key_changes")]
+    assert pages == [[1, 2], [3, 4], [5]]
+    assert [[change.seq for change in page] async for page in client.pages("key_changes", after=(3,))] == [[4, 5]]
+    assert [page async for page in client.pages("key_changes", after=(5,))] == []
+
+
+async def test_a_question_that_nobody_waits_for_is_dropped():
+    """It is not asked when there is a writer again."""
+    client = LedgerClient(nowhere)
+    client.start()
+    asked = asyncio.create_task(client.ask("snapshot"))
+    await asyncio.sleep(0)
+    assert client.unacknowledged == 1
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    assert client.unacknowledged == 0
+    await client.close(patience_s=0)
+
+
+async def test_a_question_has_an_end(monkeypatch: pytest.MonkeyPatch):
+    """Whoever waits for a writer that says nothing is told so."""
+    monkeypatch.setattr(client_module, "PATIENCE_S", 0.0)
+    client = LedgerClient(nowhere)
+    with pytest.raises(NoAnswer):
+        await client.ask("snapshot")
+    assert client.unacknowledged == 0
+
+
+async def test_what_cannot_be_sent_is_refused_at_once(client: LedgerClient):
+    """It is never on the way, so it stands in nobody's; a text that is at fault is named."""
+    too_long = replace(HOLD, metadata="x" * wire.COMMAND_BYTES_MAX)
+    assert await client.submit(too_long) == Reply(Result.INVALID, blocked_by="metadata")
+    assert await results(client, replace(HOLD, amount_nano=2**64)) == [Result.INVALID]
+    assert await results(client, GIFT) == [Result.CREATED]
+
+
+async def test_a_charge_is_booked_although_its_answer_is_too_long_to_be_kept(client: LedgerClient, rows: Rows):
+    """Only a repeat under the same idempotency key misses it."""
+    await results(client, PRICED, GIFT, replace(HOLD, idempotency_key="order 7"))
+    assert await results(client, replace(POST, response="x" * wire.COMMAND_BYTES_MAX)) == [Result.POSTED]
+    assert rows("SELECT response FROM idempotency") == [(None,)]
+
+
+async def test_too_much_that_waits_is_not_added_to(monkeypatch: pytest.MonkeyPatch):
+    """What begins something is refused; what ends a hold is kept in any case."""
+    monkeypatch.setattr(outbox, "WAITING_MAX", 2)
+    client = LedgerClient(nowhere)
+    client.submit(GIFT)
+    client.submit(POST)
+    assert (await client.submit(HOLD)).result is Result.UNAVAILABLE
+    assert not client.submit(POST).done()
+    assert client.unacknowledged == 3
 
 
 async def test_a_client_knows_whether_it_is_connected(client: LedgerClient):
@@ -184,16 +250,78 @@ async def test_commands_wait_for_a_writer(address: Address):
         await client.close(patience_s=0)
 
 
-async def test_a_command_that_failed_is_sent_again(client: LedgerClient, store: SqliteStore):
+class FullDisk(SqliteStore):
+    """A store that has no room for commands of some kinds."""
+
+    full: tuple[type[Command], ...] = ()
+    failed = 0
+
+    def apply(self, commands: Sequence[Command]) -> list[Reply]:
+        if any(isinstance(command, self.full) for command in commands):
+            self.failed += 1
+            raise StoreError("the disk is full")
+        return super().apply(commands)
+
+
+@pytest.fixture
+def store(file: Path) -> Iterator[FullDisk]:
+    with closing(FullDisk(file, lambda: 1_000)) as store:
+        yield store
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for before it is sent again."""
+    monkeypatch.setattr(client_module, "RETRY_AFTER_S", 0.0)
+    monkeypatch.setattr(backlog, "TRY_AFTER_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_charge_that_failed_is_sent_until_it_is_booked(client: LedgerClient, store: FullDisk):
     """A full disk delays a settle until there is room; it does not lose it."""
-    store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
-    future = client.submit(AddKey(KeyRecord("key_1", "0" * 64, "org", "project", "x" * 100_000, ())))
-    assert await results(client, FirstByte("r1", 1)) == [
-        Result.NO_SUCH_HOLD
-    ]  # sent after it, so answered after its failure
-    assert not future.done()
-    store._db.execute("PRAGMA max_page_count = 1000000")
-    assert (await future).result is Result.CREATED
+    await results(client, PRICED, GIFT, HOLD)
+    store.full = (Post,)
+    posted = client.submit(POST)
+    while store.failed < 5:
+        assert await results(client, FirstByte("r1", 1)) == [Result.CHANGED]  # what is behind it is answered
+    assert not posted.done()
+    store.full = ()
+    assert (await posted).result is Result.POSTED
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_hold_that_failed_is_sent_as_long_as_its_caller_waits(
+    client: LedgerClient, store: FullDisk, monkeypatch: pytest.MonkeyPatch
+):
+    """Then it is not the ledger's any more, nor the queue's."""
+    await results(client, PRICED, GIFT)
+    store.full = (Hold,)
+    held = client.submit(HOLD)
+    while store.failed < 3:
+        await results(client, GIFT)
+    assert not held.done()
+    monkeypatch.setattr(outbox, "HOLD_PATIENCE_S", 0.0)
+    assert (await held).result is Result.UNAVAILABLE
+    assert client.unacknowledged == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_charge_that_the_store_never_takes_is_given_up_aloud(
+    client: LedgerClient, store: FullDisk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Once its hold has expired, because the store takes all others: then the fault is its own."""
+    await results(client, PRICED, GIFT, HOLD)
+    store.full = (Post,)
+    monkeypatch.setattr(outbox, "KEPT_S", 60.0)
+    posted = client.submit(POST)
+    while store.failed < 5:
+        await results(client, GIFT)
+    assert not posted.done()
+    monkeypatch.setattr(outbox, "KEPT_S", 0.0)
+    while not posted.done():
+        await results(client, GIFT)
+    assert (await posted).result is Result.INVALID
+    assert "the charge of 1000 nano-dollars for request r1" in caplog.text
 
 
 async def test_cancelling_a_future_does_not_unsend_its_command(client: LedgerClient):
@@ -221,11 +349,7 @@ async def test_closing_waits_for_what_an_acknowledgement_leads_to(client: Ledger
 
 async def test_closing_has_an_end():
     """Without a writer it gives up when its patience is over."""
-
-    async def locate() -> Address:
-        raise ConnectionError("no writer")
-
-    client = LedgerClient(locate)
+    client = LedgerClient(nowhere)
     client.start()
     future = client.submit(GIFT)
     async with asyncio.timeout(10):
@@ -254,10 +378,12 @@ async def scripted(*answers: bytes) -> tuple[asyncio.Server, Address]:
         [b"[]\n"],
         [b'{"id":1,"answer":{"result":"created"}}\n'] * 2,
         [b'{"id":1,"answer":{"result":"of a later version"}}\n'],
+        [b'{"id":1,"answer":"' + b"x" * 1_000_000 + b'"}\n'],
     ],
 )
-async def test_no_answer_ends_the_client(address: Address, answers: list[bytes]):
-    """Half a line, nonsense, an answer twice: a new connection settles what is left."""
+async def test_no_answer_ends_the_client(address: Address, answers: list[bytes], monkeypatch: pytest.MonkeyPatch):
+    """Half a line, nonsense, an answer twice, one without end: a new connection settles what is left."""
+    monkeypatch.setattr(wire, "ANSWER_BYTES_MAX", 1_000)
     server, strange = await scripted(*answers)
     addresses = iter([strange])
 

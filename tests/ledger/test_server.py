@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -9,7 +9,9 @@ import pytest
 
 from accounting import wire
 from accounting.command import AddKey, Grant
+from accounting.pages import place_of
 from accounting.sqlite import SqliteStore
+from accounting.store import KeyChange
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
 from tests.ledger.commands import GIFT, HOLD, KEY, POST, PRICED
@@ -59,9 +61,9 @@ async def test_questions_are_answered_too(address: Address):
     """Keys and totals are asked for over the same connection."""
     async with connect(address) as connection:
         await connection.ask(wire.encode_command(1, AddKey(KEY)))
-        (keys,) = await connection.ask(wire.encode_question(2, "keys"))
+        (keys,) = await connection.ask(wire.encode_question(2, "key_changes", (), 10))
         (snapshot,) = await connection.ask(wire.encode_question(3, "snapshot"))
-    assert wire.decode_answer("keys", keys["answer"]) == [KEY]
+    assert wire.decode_answer("key_changes", keys["answer"]) == [KeyChange(1, KEY)]
     assert wire.decode_answer("snapshot", snapshot["answer"]).holds_open == 0
 
 
@@ -86,8 +88,13 @@ async def test_a_failure_is_told_and_harms_no_other_command(address: Address):
         b'{"id":1,"do":"Steal","with":{}}\n',
         b'{"id":1,"do":"Grant","with":{}}\n',
         wire.encode_command(1, GIFT).replace(b'"ref"', b'"of_a_newer_gateway":1,"ref"'),
+        b'{"id":1,"do":"Grant","wi\n',
+        b'{"id":1,"do":"Grant","with":{"ref":"\xff"}}\n',
+        b'{"id":1,"do":"Grant","with":' + b"[" * 2_000 + b"\n",
+        wire.encode_command(1, replace(HOLD, user_id="u" * 2_000)),
+        b'{"id":1,"do":"Grant","with":"' + b"x" * wire.COMMAND_BYTES_MAX + b'"}\n',
     ],
-    ids=["no name", "gaps", "more than is known"],
+    ids=["no name", "gaps", "more than is known", "half", "no text", "too deep", "a long text", "too long"],
 )
 async def test_what_is_no_command_is_refused_for_good(address: Address, line: bytes):
     """Else its sender would repeat it for ever, and nothing behind it would be answered."""
@@ -99,9 +106,68 @@ async def test_what_is_no_command_is_refused_for_good(address: Address, line: by
 async def test_what_is_no_question_fails(address: Address):
     """Only the questions of `Store`: no other method of it can be called from outside."""
     async with connect(address) as connection:
-        closing, asking = await connection.ask(wire.encode_question(1, "close"), wire.encode_question(2, "keys"))
+        closing, asking = await connection.ask(
+            wire.encode_question(1, "close"), wire.encode_question(2, "generation", "r9")
+        )
     assert "failure" in closing
-    assert asking == {"id": 2, "answer": []}
+    assert asking == {"id": 2, "answer": None}
+
+
+async def test_a_question_that_is_too_long_fails(address: Address):
+    """And what is behind it is answered."""
+    async with connect(address) as connection:
+        long = b'{"id":1,"ask":"generation","with":["' + b"x" * wire.COMMAND_BYTES_MAX + b'"]}\n'
+        failing, asking = await connection.ask(long, wire.encode_question(2, "generation", "r9"))
+    assert "failure" in failing
+    assert asking["answer"] is None
+
+
+async def pages(connection: Connection, *question: Any) -> list[list[Any]]:
+    """The rows of every page of an answer."""
+    read: list[list[Any]] = []
+    more, after = True, ()
+    while more:
+        (page,) = await connection.ask(wire.encode_question(1, *question, after, 4))
+        read.append(wire.decode_answer(question[0], page["answer"]))
+        after, more = place_of(read[-1][-1], *question[1:]), page["more"]
+    return read
+
+
+async def test_a_long_answer_comes_in_pages(address: Address):
+    """Of as many rows as were asked for; the last one says that there are no more."""
+    async with connect(address) as connection:
+        await connection.ask(
+            *(wire.encode_command(n, replace(GIFT, ref=str(n), account=f"credit:{n}")) for n in range(7))
+        )
+        read = await pages(connection, "balances")
+    assert [len(rows) for rows in read] == [4, 4, 2]
+    assert [balance.account for rows in read for balance in rows if balance.kind == "credit"] == [
+        f"credit:{number}" for number in range(7)
+    ]
+
+
+async def test_long_rows_make_short_pages(address: Address, monkeypatch: pytest.MonkeyPatch):
+    """A page that would be too long has fewer rows, and one row at least."""
+    monkeypatch.setattr(wire, "PAGE_BYTES_MAX", 300)
+    async with connect(address) as connection:
+        names = ("a", "b" * 200, "c")
+        await connection.ask(
+            *(wire.encode_command(n, replace(GIFT, ref=name, account=name)) for n, name in enumerate(names))
+        )
+        read = await pages(connection, "balances")
+    assert max(map(len, read)) == 2
+    assert set(names) < {balance.account for rows in read for balance in rows}
+
+
+async def test_a_row_that_no_line_can_hold_is_a_failure(address: Address, monkeypatch: pytest.MonkeyPatch):
+    """Not the end of the connection."""
+    monkeypatch.setattr(wire, "PAGE_BYTES_MAX", 10)
+    monkeypatch.setattr(wire, "ANSWER_BYTES_MAX", 200)
+    async with connect(address) as connection:
+        await connection.ask(wire.encode_command(1, replace(GIFT, account="a" * 250)))
+        (page,) = await connection.ask(wire.encode_question(2, "balances", (), 4))
+        assert page["failure"] == "a row is too long to be sent"
+        assert await connection.results(wire.encode_command(3, GIFT)) == [(3, "exists_with_different_content")]
 
 
 async def test_stopping_hangs_up(store: SqliteStore):

@@ -91,8 +91,8 @@ MUTATIONS = (
     Mutation(
         "a dead writer's commands not sent again",
         "deployments/ledger/client.py",
-        "            for sent in self._unacknowledged.values():\n                writer.write(sent.line)\n",
-        "            for sent in filter(lambda sent: sent.is_question, self._unacknowledged.values()):\n"
+        "            for sent in self._outbox:\n                writer.write(sent.line)\n",
+        "            for sent in filter(lambda sent: sent.command is None, self._outbox):\n"
         "                writer.write(sent.line)\n",
         "tests/torture/test_torture.py::test_whoever_dies_everyone_pays_for_what_they_saw",
         only="batch_open",

@@ -30,8 +30,8 @@ class Admin:
         self._keys = keys
         self._departments: tuple[Department, ...] = (
             KeyAdmin(desk, keys, catalog, now_ms),
-            Budgets(desk),
-            Credit(desk),
+            Budgets(desk, keys),
+            Credit(desk, keys),
             Reports(desk, now_ms),
             Scaling(explain),
         )

@@ -7,7 +7,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from accounting.budget import BudgetState, Period, ScopeKind, UnknownScope, is_shared, parse_scope
 from accounting.command import DropBudget, SetBudget
-from accounting.key import KeyRecord
 from accounting.money import usd
 from deployments.gateway.admin.call import Answer, Call
 from deployments.gateway.admin.owners import check_organisation, check_project
@@ -15,6 +14,7 @@ from deployments.gateway.admin.shape import dollars, listed, seconds
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import BadRequest, NothingOfThatName
 from deployments.gateway.form import Currency, Dollars, Form, Id, read_body
+from deployments.gateway.keys import Keys
 
 ID: TypeAdapter[str] = TypeAdapter(Id)
 
@@ -33,8 +33,9 @@ class BudgetForm(Form):
 class Budgets:
     """A budget of a key bounds all keys that it was rotated from and to."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, keys: Keys) -> None:
         self._desk = desk
+        self._keys = keys
 
     def calls(self) -> Iterator[tuple[str, str, Answer]]:
         yield "GET", "/budgets", self.listing
@@ -44,11 +45,11 @@ class Budgets:
         yield "DELETE", "/budgets/{name...}", self.drop
 
     async def listing(self, call: Call) -> dict[str, Any]:
-        return listed(map(budget_object, await self._desk.ask("budgets")))
+        return listed(map(budget_object, await self._desk.rows("budgets")))
 
     async def read(self, call: Call, name: str) -> dict[str, Any]:
         wanted = await self._named(name)
-        for state in await self._desk.ask("budgets"):
+        for state in await self._desk.rows("budgets"):
             if (state.budget.scope, state.budget.period) == wanted:
                 return budget_object(state)
         raise NothingOfThatName("budget")
@@ -88,9 +89,9 @@ class Budgets:
         if create or kind is ScopeKind.KEY:
             return
         if kind is ScopeKind.PROJECT:
-            await check_project(self._desk, org_id, project_id, param="scope")
+            await check_project(self._desk, self._keys, org_id, project_id, param="scope")
         else:
-            await check_organisation(self._desk, name, param="scope")
+            await check_organisation(self._desk, self._keys, name, param="scope")
 
     async def _scope(self, scope: str) -> str:
         """The scope as the ledger knows it: a key by its root. Raises `BadRequest` or `NothingOfThatName`."""
@@ -100,10 +101,9 @@ class Budgets:
             raise BadRequest(f"'scope': {error}.", param="scope") from error
         if kind is not ScopeKind.KEY:
             return scope
-        records: list[KeyRecord] = await self._desk.ask("keys")
-        for record in records:
-            if record.id == name:
-                return f"{kind}:{record.root}"
+        await self._keys.refresh(self._desk)
+        if record := self._keys.find(name):
+            return f"{kind}:{record.root}"
         raise NothingOfThatName("key", param="scope")
 
 

@@ -14,6 +14,7 @@ from deployments.gateway.admin.shape import dollars, listed
 from deployments.gateway.answer import completion_id
 from deployments.gateway.desk import Desk
 from deployments.gateway.form import Currency, Dollars, Form, Id, Ref, read_body
+from deployments.gateway.keys import Keys
 
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -42,8 +43,9 @@ class RefundForm(Form):
 class Credit:
     """A refund goes to every account that paid: the credit, and the budgets that counted it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, keys: Keys) -> None:
         self._desk = desk
+        self._keys = keys
 
     def calls(self) -> Iterator[tuple[str, str, Answer]]:
         yield "POST", "/credits", self.grant
@@ -53,7 +55,7 @@ class Credit:
     async def grant(self, call: Call) -> dict[str, Any]:
         asked = read_body(CreditForm, call.body)
         if not asked.create:
-            await check_organisation(self._desk, asked.org, param="org")
+            await check_organisation(self._desk, self._keys, asked.org, param="org")
         grant = Grant(asked.ref, f"credit:{asked.org}", asked.amount_nano, asked.reason, by=call.by.id)
         reply = await self._desk.carry_out(grant)
         return {
@@ -80,7 +82,7 @@ class Credit:
         }
 
     async def balances(self, call: Call) -> dict[str, Any]:
-        return listed(map(balance_object, await self._desk.ask("balances")))
+        return listed(map(balance_object, await self._desk.rows("balances")))
 
 
 def balance_object(balance: Balance) -> dict[str, Any]:

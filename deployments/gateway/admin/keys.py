@@ -104,7 +104,8 @@ class KeyAdmin:
         return self._object(stored) | {"key": key}
 
     async def listing(self, call: Call) -> dict[str, Any]:
-        return listed(map(self._object, await self._records()))
+        await self._keys.refresh(self._desk)
+        return listed(map(self._object, self._keys.all()))
 
     async def read(self, call: Call, key_id: str) -> dict[str, Any]:
         return self._object(await self._record(key_id))
@@ -140,16 +141,11 @@ class KeyAdmin:
         await self._desk.carry_out(RotateKey(record.id, successor, asked.grace_seconds * 1000, by=call.by.id))
         return self._object(await self._record(successor.id)) | {"key": key}
 
-    async def _records(self) -> list[KeyRecord]:
-        records: list[KeyRecord] = await self._desk.ask("keys")
-        self._keys.replace(records)
-        return records
-
     async def _record(self, key_id: str) -> KeyRecord:
-        """Raises `NothingOfThatName`."""
-        for record in await self._records():
-            if record.id == key_id:
-                return record
+        """As the ledger has it now. Raises `NothingOfThatName`."""
+        await self._keys.refresh(self._desk)
+        if record := self._keys.find(key_id):
+            return record
         raise NothingOfThatName("key")
 
     def _fields(self, sent: dict[str, Any], limits: RateLimits) -> dict[str, Any]:

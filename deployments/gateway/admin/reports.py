@@ -1,6 +1,7 @@
 """Reports: who changed what, and what each model cost and earned in a day."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -49,9 +50,16 @@ class Reports:
         asked = read_query(AuditQuery, call.query)
         to_ms = self._now_ms() + 1 if asked.end_time is None else asked.end_time * 1000
         from_ms = to_ms - AUDIT_DAYS_DEFAULT * DAY_MS if asked.start_time is None else asked.start_time * 1000
-        rows = await self._desk.ask("records", "audit", from_ms, to_ms)
-        newest = rows[::-1][: asked.limit]
-        return {"object": "list", "data": [audit_object(row) for row in newest], "has_more": len(rows) > asked.limit}
+        newest: deque[dict[str, Any]] = deque(maxlen=asked.limit)
+        count = 0
+        async for rows in self._desk.pages("records", "audit", from_ms, to_ms):
+            newest.extend(rows)
+            count += len(rows)
+        return {
+            "object": "list",
+            "data": [audit_object(row) for row in reversed(newest)],
+            "has_more": count > asked.limit,
+        }
 
     async def cost(self, call: Call) -> dict[str, Any]:
         """Of today: until now."""

@@ -68,5 +68,5 @@ async def test_what_is_written_is_in_the_audit_log(house: House):
     """With the key that wrote it."""
     await done(house, "POST", "/credits", ref="r", org="org", amount_usd="1", reason="thanks")
     newest = (await done(house, "GET", "/audit"))["data"][0]
-    by = next(record.id for record in await house.ledger.ask("keys") if record.name == "admin")
+    by = next(record.id for record in house.keys.all() if record.name == "admin")
     assert (newest["by"], newest["action"], newest["content"]["reason"]) == (by, "grant", "thanks")

@@ -1,0 +1,33 @@
+"""Where a page of usage begins, as the `next_page` of the page before says it."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+
+import orjson
+from pydantic import TypeAdapter
+
+from deployments.gateway.form import UnixSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """At a bucket, or within it behind the result of `group`."""
+
+    start_s: int
+    group: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        """`1700000000`, or with the group behind a point."""
+        if self.group is None:
+            return str(self.start_s)
+        return f"{self.start_s}.{urlsafe_b64encode(orjson.dumps(self.group)).decode()}"
+
+    @classmethod
+    def read(cls, text: object) -> "Mark":
+        """The inverse of `str`. Raises `ValueError`."""
+        seconds, _, group = str(text).partition(".")
+        named = GROUP.validate_json(urlsafe_b64decode(group)) if group else None
+        return cls(SECONDS.validate_python(seconds), named)
+
+
+GROUP, SECONDS = TypeAdapter(tuple[str, ...]), TypeAdapter(UnixSeconds)
