@@ -623,6 +623,11 @@ class MemoryStore:
         }
 
     @_alone
+    def takeovers(self) -> list[tuple[str, int]]:
+        """See `Store.takeovers`."""
+        return sorted((held.hold.request_id, held.attempt) for held in self._open() if held.attempt > 1)
+
+    @_alone
     def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """See `Store.usage`."""
         if not set(query.group_by) <= set(GROUPS):

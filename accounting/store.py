@@ -138,6 +138,9 @@ class Store(Protocol):
     def generation(self, request_id: str) -> dict[str, Any] | None:
         """What is known of one request: the columns of `hold`, and `attempts`, a list of those of `attempt`."""
 
+    def takeovers(self) -> list[tuple[str, int]]:
+        """The open holds that a retry goes on with, and its attempt's number; by request id."""
+
     def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """Rollups, summed by bucket and group; buckets without requests are left out. By start, then group."""
 

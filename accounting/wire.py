@@ -29,6 +29,7 @@ Rows = Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)]
 # The questions of `Store` whose answers are short: the types of their arguments, and of their answer.
 SHORT: dict[str, tuple[TypeAdapter[Any], TypeAdapter[Any]]] = {
     "snapshot": (TypeAdapter(tuple[()]), TypeAdapter(Snapshot)),
+    "takeovers": (TypeAdapter(tuple[()]), TypeAdapter(list[tuple[str, int]])),
     "generation": (TypeAdapter(tuple[str]), TypeAdapter(dict[str, Any] | None)),
 }
 # Those that are answered in pages: after their own arguments they have the place of the last row and a number of rows.

@@ -16,17 +16,18 @@ WITNESSES = frozenset({Role.GATEWAY, Role.ENGINE})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the ledger says of a request that ended."""
+    """What the ledger says of a request that ended. `charged_nano` is without what was given back."""
 
     request_id: str
     user: str
     outcome: str
     hold_nano: int
     charged_nano: int
+    given_back_nano: int = 0
 
     @property
     def charged(self) -> bool:
-        return self.outcome in CHARGED
+        return self.outcome in CHARGED and not self.given_back_nano
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,17 @@ def _answers(witness: Witness, rows: dict[str, Row], died: frozenset[Role]) -> I
             yield f"saw bytes of {seen.request_id}, which the ledger does not know"
         elif seen.whole and not row.charged:
             yield f"saw all of {seen.request_id}, which is {row.outcome}"
+        elif seen.whole and (seen.finish is None or row.outcome != Outcome.COMPLETE):
+            yield f"was told a part of {seen.request_id} as all of it"
         elif seen.left and seen.tokens and not row.charged and not died & WITNESSES:
             yield f"left {seen.request_id} after {seen.tokens} tokens, which is {row.outcome}"
 
 
 def _doubled(witnesses: Sequence[Witness], rows: Iterable[Row]) -> list[str]:
-    """An idempotency key pays once, whatever happens; and its answer can always be had."""
+    """An idempotency key pays for one whole answer, whatever happens; and that can always be had."""
     paid = defaultdict(list)
     for row in rows:
-        if row.charged:
+        if row.charged and row.outcome == Outcome.COMPLETE:
             paid[row.user].append(row.request_id)
     return [
         f"{witness.client.name}: its one idempotency key paid for {paid[witness.client.name]}, answered: {witness.answered}"

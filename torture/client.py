@@ -4,7 +4,7 @@ import asyncio
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -28,7 +28,7 @@ DONE = EVENT + b"[DONE]"
 @dataclass(slots=True)
 class Try:
     """What one request brought. `status` None: not even a status line. `final`: there is no use in trying again.
-    `told_nano`: the charge as the answer gives it.
+    `finish`: why the answer ended, by its own words. `told_nano`: the charge as the answer gives it.
     """
 
     status: int | None = None
@@ -37,6 +37,7 @@ class Try:
     chunks: int = 0
     whole: bool = False
     left: bool = False
+    finish: str | None = None
     told_nano: int | None = None
 
     @property
@@ -93,8 +94,8 @@ class Desk:
 
     async def come_back(self, witness: Witness, turn: int, times_max: int) -> None:
         """Ask with the client's own Idempotency-Key until there is a whole answer, or no room for one."""
-        client = witness.client
         for _ in range(times_max):
+            client = replace(witness.client, leaves_after=None) if witness.tries else witness.client
             witness.tries.append(await self.ask(client, turn, None, {"idempotency-key": client.name}))
             if witness.answered or witness.refused:
                 return
@@ -149,6 +150,7 @@ class Desk:
 async def _read_whole(response: aiohttp.ClientResponse, seen: Try) -> None:
     answer = orjson.loads(await response.read())
     seen.told_nano = _told(answer)
+    seen.finish = answer["choices"][0]["finish_reason"]
     seen.whole = True
 
 
@@ -164,6 +166,7 @@ async def _read_stream(response: aiohttp.ClientResponse, client: Client, seen: T
             return
         if chunk["choices"]:
             seen.chunks += 1
+            seen.finish = chunk["choices"][0]["finish_reason"]
         else:
             seen.told_nano = _told(chunk)
         if seen.chunks == client.leaves_after:

@@ -61,7 +61,7 @@ def summary(findings: Iterable[Findings]) -> Table:
     rows: dict[str, Counter[str]] = {}
     for found in findings:
         for death in found.plan.deaths:
-            row = rows.setdefault(death.point.name, Counter())
+            row = rows.setdefault(death.point.title, Counter())
             row += Counter({"died": death in found.died, "faults": len(found.faults)})
             row += Counter({str(verdict): number for verdict, number in found.verdicts.items()})
     columns = ("died", *Verdict, "faults")

@@ -13,6 +13,7 @@ from accounting.price import Price
 from catalog import Catalog, ModelCard
 from deployments.files.objects import open_objects
 from deployments.gateway.app import GatewayApp
+from deployments.gateway.attempts import keep_ending
 from deployments.gateway.bill import Bill, Books
 from deployments.gateway.engine import Engines
 from deployments.gateway.errors import GatewayError
@@ -25,6 +26,8 @@ from deployments.ledger.client import Address, LedgerClient
 from torture.writer import clock_ms, read_address
 
 CLOSE_PATIENCE_S = 10.0
+# Shorter than the fleet's: a writer that hangs need not hang for as long.
+POST_ACK_S = 1.0
 
 
 class OneReplica:
@@ -75,7 +78,7 @@ def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str
     catalog, keys, ledger = Catalog([card]), Keys(now_ms), LedgerClient(locate)
     fetcher, engines, metrics = Fetcher(FetchLimits()), Engines(), Uncounted()
     objects = open_objects(str(address_file.parent / "files"))
-    books = Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms)
+    books = Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms, POST_ACK_S)
     chat = ChatCompletions(
         catalog,
         {price.model: price},
@@ -92,6 +95,7 @@ def build_app(card: ModelCard, price: Price, address_file: Path, engine_url: str
     async def start() -> None:
         ledger.start()
         refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
+        refresh.append(asyncio.create_task(keep_ending(books.attempts, ledger)))
 
     async def stop() -> None:
         for task in refresh:

@@ -26,13 +26,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A failpoint. A process passes it about `passings` times while the clients are served."""
+    """A failpoint. A process passes it about `passings` times while the clients are served; it hangs there before it dies."""
 
     name: str
     role: Role
     passings: int
+    hang_s: float = 0.0
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, hung" if self.hang_s else self.name
 
 
+# Longer than these gateways wait for a hold or for a charge.
+HANG_S = 2.5
 FIRST_HOLDS = Point("hold.acked", Role.GATEWAY, 12)
 POINTS = (
     Point("hold.queued", Role.GATEWAY, 16),
@@ -47,6 +54,8 @@ POINTS = (
     Point("sweeper.middle", Role.SWEEPER, 1),
     Point("replica.prefill", Role.ENGINE, 30),
     Point("replica.decode", Role.ENGINE, 100),
+    Point("writer.batch_open", Role.WRITER, 30, HANG_S),
+    Point("writer.committed", Role.WRITER, 30, HANG_S),
 )
 # Only where there is a server to kill; its passings are hundredths of a second.
 DATABASE = Point("database", Role.DATABASE, 60)
@@ -62,7 +71,8 @@ class Death:
     @property
     def spec(self) -> str:
         """As `accounting.failpoint` takes it."""
-        return f"{self.point.name}:{self.passing}"
+        hang = f":{self.point.hang_s}" if self.point.hang_s else ""
+        return f"{self.point.name}:{self.passing}{hang}"
 
 
 class Habit(StrEnum):
@@ -71,7 +81,7 @@ class Habit(StrEnum):
     WAITS = "waits"  # it takes what comes
     LEAVES = "leaves"  # it does not even wait for that
     RETRIES = "retries"  # as openai-python does by itself
-    RETURNS = "returns"  # with an Idempotency-Key, until it has an answer
+    RETURNS = "returns"  # with an Idempotency-Key, until it has an answer; it may leave its first stream in the middle
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +131,8 @@ def _client(name: str, random: Random) -> Client:
     habit = random.choice(list(Habit))
     streams = random.random() < 0.7 or habit is Habit.LEAVES
     starts_after_s = random.uniform(0, STARTS_WITHIN_S)
-    if habit is Habit.LEAVES and random.random() < 0.7:
+    breaks_off = habit is Habit.LEAVES or (habit is Habit.RETURNS and streams)
+    if breaks_off and random.random() < 0.7:
         return Client(name, habit, streams, starts_after_s, leaves_after=random.randint(1, CHUNKS_MAX))
     impatient = habit is Habit.LEAVES or (habit is Habit.RETRIES and random.random() < 0.5)
     return Client(name, habit, streams, starts_after_s, patience_s=random.uniform(*IMPATIENCE_S) if impatient else None)

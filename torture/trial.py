@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -16,6 +17,7 @@ from accounting.command import AddKey, AddPrice, Grant, SetBudget
 from accounting.key import Scope, mint
 from accounting.price import ImageWork, Price, Work, quote
 from catalog import ModelCard, load_catalog
+from deployments.gateway.bill import WITHHELD
 from torture.audit import Rates, Row, Verdict, judge
 from torture.client import OUTPUT_TOKENS, RETURNS_MAX, Desk, Witness
 from torture.fleet import Fleet, Parts
@@ -31,6 +33,7 @@ CAP_NANO = AFFORDABLE * ANSWER_NANO
 # Past every hold's expiry: the longest deadline and half a minute.
 LATE_MS = 3_600_000
 FOREVER_MS = 2**53
+ENTRIES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,12 @@ class Trial:
         with closing(open_late(self.where, LATE_MS)) as store:
             faults = [f"{fault.check}: {fault.detail}" for fault in store.verify()]
             open_holds = store.snapshot().holds_open
-            rows = [_row(record) for record in store.records("holds", 0, FOREVER_MS)]
+            refunds = {
+                entry.ref: entry.amount_nano
+                for entry in store.entries(0, ENTRIES_MAX)
+                if (entry.kind, entry.account) == ("refund", "revenue")
+            }
+            rows = [_row(record, refunds) for record in store.records("holds", 0, FOREVER_MS)]
         died = self._died(served, after)
         judgement = judge(witnesses, rows, RATES, died=frozenset(death.point.role for death in died))
         faults += judgement.faults
@@ -195,8 +203,16 @@ def _late_client(number: int) -> Client:
     return Client(f"late-{number}", Habit.WAITS, streams=False, starts_after_s=0)
 
 
-def _row(record: dict[str, object]) -> Row:
-    return Row(*(record[name] for name in ("request_id", "user_id", "outcome", "hold_nano", "charged_nano")))  # type: ignore[arg-type]
+def _row(record: dict[str, Any], refunds: dict[str, int]) -> Row:
+    given_back_nano = refunds.get(f"{WITHHELD}:{record['request_id']}", 0)
+    return Row(
+        record["request_id"],
+        record["user_id"],
+        record["outcome"],
+        record["hold_nano"],
+        record["charged_nano"] - given_back_nano,
+        given_back_nano,
+    )
 
 
 def _http() -> aiohttp.ClientSession:

@@ -86,6 +86,12 @@ def budgets(db: Database, after: Place, limit: int) -> list[BudgetState]:
     return states
 
 
+def takeovers(db: Database) -> list[tuple[str, int]]:
+    """See `Store.takeovers`."""
+    rows = db.all("SELECT request_id, attempt FROM hold WHERE state = 'open' AND attempt > 1 ORDER BY request_id")
+    return [(request_id, attempt) for request_id, attempt in rows]
+
+
 def balances(db: Database, after: Place, limit: int) -> list[Balance]:
     """See `Store.balances`."""
     page, parameters = _page(("id",), after, limit)

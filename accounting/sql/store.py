@@ -126,6 +126,10 @@ class SqlStore(ABC):
         """See `Store.generation`."""
         return self._ask(questions.generation, request_id)
 
+    def takeovers(self) -> list[tuple[str, int]]:
+        """See `Store.takeovers`."""
+        return self._ask(questions.takeovers)
+
     def usage(self, query: UsageQuery, after: Place = (), limit: int = ALL) -> list[Bucket]:
         """See `Store.usage`."""
         return self._ask(questions.usage, query, after, limit)

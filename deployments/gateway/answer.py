@@ -8,10 +8,16 @@ import orjson
 from accounting.limits import LimitState
 from accounting.money import usd
 from deployments.gateway.bill import Bill, Charge, Usage
+from deployments.gateway.engine import EngineBrokeOff
 from deployments.gateway.errors import GatewayError
 
 DONE = b"data: [DONE]\n\n"
 EVENT = b"data: "
+
+# No model's context is as long, and the ledger's sums of such counts stay within 64 bits for nine billion requests.
+TOKENS_MAX = 10**9
+# "content_filter" is the longest of OpenAI's.
+FINISH_CHARACTERS_MAX = 64
 
 # What of a choice and its message or delta reaches the client; engines add fields of their own.
 CHOICE_FIELDS = ("index", "message", "delta", "logprobs", "finish_reason")
@@ -19,16 +25,37 @@ MESSAGE_FIELDS = ("role", "content", "refusal", "tool_calls", "reasoning", "reas
 ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "system_fingerprint", "service_tier")
 
 
-def read_usage(data: dict[str, Any]) -> Usage:
-    """The usage of an engine's answer or chunk, in one form for every engine. Missing counts are 0."""
-    details = data.get("prompt_tokens_details") or {}
+def read_usage(data: object) -> Usage:
+    """The usage of an engine's answer or chunk, in one form for every engine. Missing counts are 0.
+
+    Raises `EngineBrokeOff` for what is none: an answer whose work is unknown is not charged, so it is no answer.
+    """
+    if not isinstance(data, dict) or not isinstance(details := data.get("prompt_tokens_details") or {}, dict):
+        raise EngineBrokeOff
     by_kind = details.get("multimodal_tokens")
     return Usage(
-        prompt_tokens=data.get("prompt_tokens") or 0,
-        output_tokens=data.get("completion_tokens") or 0,
-        cached_tokens=details.get("cached_tokens") or 0,
-        vision_tokens=sum(by_kind.values()) if isinstance(by_kind, dict) else by_kind,
+        prompt_tokens=_count(data.get("prompt_tokens")),
+        output_tokens=_count(data.get("completion_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")),
+        vision_tokens=sum(map(_count, by_kind.values())) if isinstance(by_kind, dict) else by_kind,
     )
+
+
+def read_finish(answer: dict[str, Any]) -> str | None:
+    """Why an answer, or a chunk with a choice, is the last; None: it is not. Raises `EngineBrokeOff` for what is no reason."""
+    finish = answer["choices"][0].get("finish_reason")
+    if finish is not None and not (isinstance(finish, str) and 0 < len(finish) <= FINISH_CHARACTERS_MAX):
+        raise EngineBrokeOff
+    return finish
+
+
+def _count(value: object) -> int:
+    """A count of tokens; None is 0. Raises `EngineBrokeOff`."""
+    if value is None:
+        return 0
+    if type(value) is not int or not 0 <= value <= TOKENS_MAX:
+        raise EngineBrokeOff
+    return value
 
 
 def trimmed(answer: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +75,7 @@ def usage_of(bill: Bill, charge: Charge) -> dict[str, Any]:
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
             "image_tokens": vision_tokens,
-            "text_tokens": usage.prompt_tokens - vision_tokens,
+            "text_tokens": max(0, usage.prompt_tokens - vision_tokens),
             "audio_tokens": 0,
         },
         "completion_tokens_details": {"reasoning_tokens": 0},
@@ -114,6 +141,6 @@ def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     kept = {name: choice[name] for name in CHOICE_FIELDS if name in choice}
     for part in ("message", "delta"):
         if part in kept:
-            fields = kept[part]
+            fields = kept[part] or {}
             kept[part] = {name: fields[name] for name in MESSAGE_FIELDS if fields.get(name) is not None}
     return kept

@@ -42,6 +42,8 @@ class Exchange:
         # Told of every piece of the body before it is kept; may refuse it.
         self.grow: Callable[[int], None] = lambda size_bytes: None
         self.started = False
+        # Something is on its way to the client, who may take its time.
+        self.is_sending = False
         self.status = 0
         # Headers of whatever is answered.
         self.adds: list[tuple[bytes, bytes]] = []
@@ -116,15 +118,21 @@ class Exchange:
         self.started, self.status = True, status
         of_body = [(b"content-type", media_type)] if media_type else []
         all_headers = [*of_body, *headers, *self.adds]
-        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+        await self._put({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def write(self, data: bytes) -> None:
         if not self.is_head:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:
         self.ended = True
-        await self._send({"type": "http.response.body", "body": b"" if self.is_head else data, "more_body": False})
+        await self._put({"type": "http.response.body", "body": b"" if self.is_head else data, "more_body": False})
+
+    async def _put(self, message: Message) -> None:
+        """Ends without `is_sending` being taken back if it is interrupted."""
+        self.is_sending = True
+        await self._send(message)
+        self.is_sending = False
 
     async def answer(
         self, status: int, body: bytes, headers: Headers = (), media_type: bytes = b"application/json"

@@ -8,17 +8,19 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Reply, Result, Void
+from accounting.command import Attempt, FirstByte, Hold, Outcome, Post, Refund, Reply, Result, Void
 from accounting.failpoint import failpoint
 from accounting.key import KeyRecord
 from accounting.limits import LimitState
 from accounting.price import Price, Quote, Work, quote
+from deployments.gateway.attempts import Attempts
 from deployments.gateway.errors import (
     BadRequest,
     BudgetSpent,
+    ChargeUnconfirmed,
     GatewayError,
     IdempotencyKeyReused,
     InProgress,
@@ -33,10 +35,15 @@ from deployments.log import logger_for
 logger = logger_for(__name__)
 
 HOLD_ACK_S = 2.0
+# How long an answer waits for its charge. With the longest deadline it is less than its hold lives.
 POST_ACK_S = 10.0
 # An open hold belongs to nobody this long after its request's deadline.
 EXPIRES_AFTER_DEADLINE_S = 30.0
 HELD = frozenset({Result.CREATED, Result.EXISTS, Result.TAKEN_OVER})
+# A charge that would be refused however often it was sent.
+UNBOOKABLE = frozenset({Result.INVALID, Result.ABOVE_THE_HOLD})
+# The refund of an answer that did not leave has this and the request's id for its `ref`.
+WITHHELD = "withheld"
 PAID = frozenset({Result.POSTED, Result.ALREADY_POSTED})
 # Whose budget an account `bud:<kind>:...` is, in the words of OpenAI's error codes.
 BUDGET_OF = {"key": "key", "project": "project", "org": "organization"}
@@ -115,7 +122,7 @@ class Bill:
         self.outcome: Outcome | None = None
         self.is_cold_start = False
         self._books = books
-        self._attempt_number = 1
+        self.attempt_number = 1
         self._slot_from_ms: int | None = None
         self._first_byte: asyncio.Future[Reply] | None = None
         self._answered_s: float | None = None
@@ -165,7 +172,7 @@ class Bill:
 
     def first_byte(self) -> None:
         """The caller is about to be sent its first byte: no retry takes this request over any more."""
-        self._first_byte = self._books.ledger.submit(FirstByte(self.request_id, self._attempt_number))
+        self._first_byte = self._books.ledger.submit(FirstByte(self.request_id, self.attempt_number))
 
     @property
     def taken_over(self) -> bool:
@@ -199,16 +206,21 @@ class Bill:
         return Charge(min(priced.amount_nano, self.hold_nano), priced, self.usage)
 
     async def post(self, answer: bytes) -> None:
-        """Charge the usage, and wait until that is durable, at most `POST_ACK_S`: then it is retried in the background.
+        """Charge the usage, and wait until that is durable: if this returns, the answer may leave, and else it must not.
 
         Raises `InProgress` if a retry has taken the request over meanwhile: that one is answered and charged. Raises
-        `LedgerUnavailable` if it cannot be charged any more: then the answer must not leave.
+        `LedgerUnavailable` if it cannot be charged any more. Raises `ChargeUnconfirmed` if that is not known in time; when
+        the charge is known to be there, it is given back, unless an idempotency key brings the answer.
         """
         failpoint("engine.last_chunk")
         acknowledged = self._end(Outcome.COMPLETE, answer)
-        await asyncio.wait([acknowledged], timeout=POST_ACK_S)
+        await asyncio.wait([acknowledged], timeout=self._books.post_ack_s)
         failpoint("post.acked")
-        if not acknowledged.done() or (result := acknowledged.result().result) in PAID:
+        if not acknowledged.done():
+            self.outcome = Outcome.LEDGER_FAILED
+            acknowledged.add_done_callback(self._give_back)
+            raise ChargeUnconfirmed
+        if (result := acknowledged.result().result) in PAID:
             return
         if result is Result.NOT_THE_CURRENT_ATTEMPT:
             self.outcome = Outcome.CLIENT_LEFT_EARLY
@@ -216,15 +228,15 @@ class Bill:
         self.outcome = Outcome.LEDGER_FAILED
         raise LedgerUnavailable
 
-    def client_left(self, answer: bytes | None) -> None:
-        """The client broke off: image units in full and the output so far if it was sent any of it, else nothing.
+    def client_left(self, *, was_sent: bool) -> None:
+        """The client broke off: image units in full and the output so far if it `was_sent` any of it, else nothing.
 
-        `answer` is what it was sent, None if that was nothing.
+        What it was sent is no answer to an idempotency key.
         """
         if self.outcome is not None:
             return
-        if answer is not None and self.usage.output_tokens:
-            self._end(Outcome.CLIENT_LEFT, answer)
+        if was_sent and self.usage.output_tokens:
+            self._end(Outcome.CLIENT_LEFT)
         else:
             self.void(Outcome.CLIENT_LEFT_EARLY)
 
@@ -244,33 +256,48 @@ class Bill:
             return
         assert self.outcome
         self._adopt(hold.result())
-        self._books.ledger.submit(Void(self.request_id, self._attempt_number, self.outcome, self._attempt()))
+        self._books.ledger.submit(Void(self.request_id, self.attempt_number, self.outcome, self._attempt()))
 
-    def _end(self, outcome: Outcome, answer: bytes) -> asyncio.Future[Reply]:
+    def _end(self, outcome: Outcome, answer: bytes = b"") -> asyncio.Future[Reply]:
         """Charge what was used."""
-        self.outcome = outcome
         self._answered_s = self.age_s()
-        kept = answer.decode() if self.keeps_answer else None
+        kept = answer.decode() if answer and self.keeps_answer else None
         charged_nano = self.charge().amount_nano
         acknowledged = self._books.ledger.submit(
-            Post(self.request_id, self._attempt_number, charged_nano, outcome, self._attempt(), kept)
+            Post(self.request_id, self.attempt_number, charged_nano, outcome, self._attempt(), kept)
         )
+        self.outcome = outcome  # last: a bill that could not be ended is still open
         acknowledged.add_done_callback(self._check_post)
         failpoint("post.queued")
         return acknowledged
 
     def _check_post(self, acknowledged: asyncio.Future[Reply]) -> None:
-        """A refused charge is an operator's business: an answer, or a part of one, may have gone free."""
+        """A refused charge is an operator's business: a part of an answer may have gone free."""
         if acknowledged.cancelled():
             return
         result = acknowledged.result().result
         if result not in PAID and result is not Result.NOT_THE_CURRENT_ATTEMPT:
             logger.error("unproven: request %s ended as %s: %s", self.request_id, self.outcome, result)
+        if result in UNBOOKABLE:
+            # What it used cannot be recorded, so that is left out: the hold ends now and not when its time is over.
+            unknown = Attempt(self.replica_id, None, len(self.work.images), 0, self.work.vision_tokens, 0, 0, None, 0)
+            self._books.ledger.submit(Void(self.request_id, self.attempt_number, Outcome.LEDGER_FAILED, unknown))
+
+    def _give_back(self, acknowledged: asyncio.Future[Reply]) -> None:
+        """The charge of an answer that was withheld has come about after all: our faults are free."""
+        if acknowledged.cancelled() or self.keeps_answer or acknowledged.result().result not in PAID:
+            return
+        if amount_nano := self.charge().amount_nano:
+            ref = f"{WITHHELD}:{self.request_id}"
+            self._books.ledger.submit(
+                Refund(ref, self.request_id, amount_nano, "the answer was withheld", by="gateway")
+            )
 
     def _adopt(self, reply: Reply) -> None:
-        """The hold may be that of the request's first try."""
+        """The hold may be that of the request's first try, which ends with that."""
         self.request_id = reply.request_id or self.request_id
-        self._attempt_number = reply.attempt
+        self.attempt_number = reply.attempt
+        self._books.attempts.end_before(self.request_id, self.attempt_number)
 
     def _attempt(self) -> Attempt:
         return Attempt(
@@ -296,6 +323,8 @@ class Books:
     gateway_id: str
     clock_s: Callable[[], float]
     now_ms: Callable[[], int]
+    post_ack_s: float = POST_ACK_S
+    attempts: Attempts = field(default_factory=Attempts)
 
     def open_bill(self, caller: Caller, price: Price, work: Work, body_sha: str, deadline_s: float) -> Bill:
         """Price the request and send its hold on the way. Raises `LedgerUnavailable` while there is no connection."""

@@ -168,7 +168,15 @@ def _refusal(status: int, body: bytes, context_tokens: int) -> GatewayError:
 
 
 def _has_choices(answer: object) -> bool:
-    return isinstance(answer, dict) and isinstance(answer.get("choices"), list)
+    return (
+        isinstance(answer, dict)
+        and isinstance(choices := answer.get("choices"), list)
+        and all(isinstance(choice, dict) and _has_parts(choice) for choice in choices)
+    )
+
+
+def _has_parts(choice: dict[str, Any]) -> bool:
+    return all(isinstance(choice.get(part) or {}, dict) for part in ("message", "delta"))
 
 
 def _with_pictures(messages: list[dict[str, Any]], pictures: list[Picture], *, named: bool) -> list[dict[str, Any]]:

@@ -335,6 +335,15 @@ class LedgerUnavailable(Unavailable):
         )
 
 
+class ChargeUnconfirmed(Unavailable):
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer is there, but accounting has not confirmed its charge in time, so it is withheld. With an "
+            "Idempotency-Key, send the request again with the same one, and you get this answer; without, it is not charged.",
+            code="charge_unconfirmed",
+        )
+
+
 class ScalingUnavailable(Unavailable):
     should_retry = False
 

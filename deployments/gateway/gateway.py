@@ -21,6 +21,7 @@ from deployments.gateway import metrics as request_metrics
 from deployments.gateway import metrics_levels
 from deployments.gateway.admin.scaling import explain_by, unscaled
 from deployments.gateway.app import GatewayApp
+from deployments.gateway.attempts import keep_ending
 from deployments.gateway.bill import Books
 from deployments.gateway.cors import ALL_ORIGINS, Origins
 from deployments.gateway.engine import Engines
@@ -112,6 +113,7 @@ class Gateway:
         )
         media = Media(fetcher, Buckets(self._buckets), FileStore(objects, now_ms), self._media)
         holder = ray.get_runtime_context().get_actor_name()
+        books = Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms)
         router = ServeRouter(self._neighbours.engine, holder, QUEUE_WAIT_S)
         signals = Signals(self._catalog)
         messenger = Messenger(signals, holder)
@@ -120,7 +122,7 @@ class Gateway:
             self._prices,
             keys,
             media,
-            Books(ledger, f"gw_{uuid.uuid4().hex}", time.monotonic, now_ms),
+            books,
             router,
             engines,
             metrics,
@@ -135,6 +137,7 @@ class Gateway:
         async def start() -> None:
             ledger.start()
             refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
+            refresh.append(asyncio.create_task(keep_ending(books.attempts, ledger)))
             refresh.append(asyncio.create_task(levels.keep_looking()))
             refresh.append(asyncio.create_task(messenger.run()))
             refresh.append(asyncio.create_task(router.listen(self._catalog)))

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,8 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 # What a chat template may add, in tokens: to each message a role and delimiters, before them a default system message.
 TEMPLATE_TOKENS_MAX = 64
+# For its charge, 10 s, and for a slow line to take what is left of an answer; who takes nothing must not keep a replica's slot.
+DELIVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,11 @@ class ChatCompletions:
             if stored is not None:
                 await _replay(stored, admitted, exchange)
                 return
-            async with self._answer(admitted) as answered:
+            bill = admitted.bill
+            async with (
+                self._books.attempts.running(bill.request_id, bill.attempt_number),
+                self._answer(admitted) as answered,
+            ):
                 engine_answer = admitted.with_places(answered)
                 if admitted.chat.stream:
                     await _relay_stream(engine_answer, admitted, exchange, deadline)
@@ -217,20 +223,31 @@ class ChatCompletions:
         try:
             yield
         except ClientLeft:
-            bill.client_left(admitted.told() if exchange.started else None)
+            bill.client_left(was_sent=exchange.started)
         except asyncio.CancelledError:
-            bill.client_left(admitted.told() if exchange.started else None)
+            bill.client_left(was_sent=exchange.started)
             raise
-        except (GatewayError, EngineBrokeOff, TimeoutError) as error:
-            bill.void(outcome_of(error))
-            failure = await _diagnosed(error, admitted, self._media)
-            if not exchange.started:
-                raise failure from None
-            await exchange.end(answer.failure_event(bill.request_id, failure))
+        except TimeoutError as error:
+            if not exchange.is_sending:
+                await self._fail(error, admitted, exchange)
+            else:  # a client that does not read on has left, and can be told nothing
+                bill.client_left(was_sent=exchange.started)
+        except (GatewayError, EngineBrokeOff) as error:
+            await self._fail(error, admitted, exchange)
         finally:
             bill.void(Outcome.ENGINE_FAILED)  # only a defect of ours leaves a bill open until here
             self._metrics.ended(bill, exchange.elapsed_s())
             request_log.note(exchange, bill)
+
+    async def _fail(self, error: Exception, admitted: Admitted, exchange: Exchange) -> None:
+        """End the hold, and tell the caller why there is no answer. Raises a `GatewayError` where nothing was sent yet."""
+        admitted.bill.void(outcome_of(error))
+        failure = await _diagnosed(error, admitted, self._media)
+        if not exchange.started:
+            raise failure from None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DELIVERY_S):
+                await exchange.end(answer.failure_event(admitted.bill.request_id, failure))
 
 
 def idempotency_key(exchange: Exchange) -> str | None:
@@ -300,8 +317,10 @@ async def _relay_whole(
     data = await engine_answer.whole()
     bill.first_chunk()
     bill.usage = answer.read_usage(data["usage"])
-    bill.finish = data["choices"][0]["finish_reason"]
-    deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
+    bill.finish = answer.read_finish(data)
+    if bill.finish is None:
+        raise EngineBrokeOff
+    _deliver(deadline)
     charge = bill.charge()
     body = answer.whole(data, bill, charge)
     with trace.step("settle"):
@@ -322,7 +341,7 @@ async def _relay_stream(
             last = chunk  # the engine's usage chunk
             continue
         bill.first_chunk()
-        bill.finish = chunk["choices"][0].get("finish_reason") or bill.finish
+        bill.finish = answer.read_finish(chunk) or bill.finish
         if bill.keeps_answer:
             admitted.transcript.add(chunk)
         if not exchange.started:
@@ -333,13 +352,18 @@ async def _relay_stream(
             raise InProgress
         await exchange.write(answer.chunk(chunk))
         failpoint("stream.middle")
-    if last is None or not exchange.started:
+    if last is None or not exchange.started or bill.finish is None:
         raise EngineBrokeOff
-    deadline.reschedule(None)  # it was for the engine; what is charged is also delivered
+    _deliver(deadline)
     with trace.step("settle"):
         await bill.post(admitted.told())
     usage_event = answer.usage_chunk(last, bill, bill.charge()) if admitted.wants_usage else b""
     await exchange.end(usage_event + answer.DONE)
+
+
+def _deliver(deadline: asyncio.Timeout) -> None:
+    """The deadline was for the engine: what is charged is also delivered, to whoever takes it."""
+    deadline.reschedule(asyncio.get_running_loop().time() + DELIVERY_S)
 
 
 async def _replay(stored: Stored, admitted: Admitted, exchange: Exchange) -> None:

@@ -79,7 +79,8 @@ class LedgerClient:
         """Wait until everything is acknowledged, at most `patience_s`; then hang up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                await self._idle.wait()
+                while len(self._outbox):  # an answer may have given rise to one more
+                    await self._idle.wait()
         self._backlog.clear()
         if self._task:
             self._task.cancel()

@@ -16,6 +16,7 @@ class Client:
     ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.stays_for: int | None = None
+        self.reads: int | None = None  # so many parts of the body; then it stays, and takes no more
         self.gone = asyncio.Event()
         self._news = asyncio.Condition()
         pairs = headers | {"authorization": f"Bearer {key}"}
@@ -82,6 +83,8 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:
+        if self.reads is not None and len(self.sent) > self.reads:
+            await asyncio.Event().wait()
         self.sent.append(message)
         async with self._news:
             self._news.notify_all()

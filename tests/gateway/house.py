@@ -13,6 +13,7 @@ import pybase64
 
 from accounting.command import AddKey, AddPrice, ChangeKey, Command, Grant, Hold, Result
 from accounting.key import KeyRecord, Scope, mint
+from accounting.leap import monotonic_ms
 from accounting.price import ImageWork, Price, Work
 from accounting.sqlite import SqliteStore
 from accounting.store import Store
@@ -21,7 +22,7 @@ from deployments.files.objects import open_objects
 from deployments.files.store import FileStore
 from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.app import GatewayApp
-from deployments.gateway.bill import Bill, Books
+from deployments.gateway.bill import POST_ACK_S, Bill, Books
 from deployments.gateway.engine import Engines
 from deployments.gateway.errors import GatewayError
 from deployments.gateway.keys import Keys
@@ -148,6 +149,10 @@ class Writer:
         self._address = None
         await self._server.stop()
 
+    async def sweep(self) -> None:
+        """What it does by itself every second."""
+        await self._server.commits.ask(lambda store: store.sweep())
+
     async def locate(self) -> Address:
         if self._address is None:
             raise ConnectionError("the ledger's writer is not running")
@@ -227,12 +232,13 @@ async def running_house(
     files: str = "",
     waking: Waking | None = None,
     explain: Explain = nobody,
+    post_ack_s: float = POST_ACK_S,
 ) -> AsyncIterator[House]:
     """Start it all. `wrap` makes another store around the real one; `files`: where files lie, if not in `folder`."""
     file, clock = folder / "ledger.db", Clock()
     key, record = mint("org", "project", "key", (Scope.INFERENCE,))
     admin_key, admin_record = mint("org", "project", "admin", (Scope.MANAGE,))
-    with closing(SqliteStore(file, clock)) as store:
+    with closing(SqliteStore(file, clock, monotonic_ms)) as store:
         store.apply(
             [AddPrice(PRICE), AddKey(record), AddKey(admin_record), Grant("g", record.credit_account, grant_nano)]
         )
@@ -251,7 +257,7 @@ async def running_house(
         async with writer.running(), running_engine() as engine:
             router = OneReplica(engine.url)
             catalog, objects = Catalog([CARD]), open_objects(files or str(folder / "files"))
-            books = Books(ledger, "gw_1", lambda: 0.0, clock)
+            books = Books(ledger, "gw_1", lambda: 0.0, clock, post_ack_s)
             prices = {PRICE.model: PRICE}
             media = Media(fetcher, files=FileStore(objects, clock))
             chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits, waking=waking)

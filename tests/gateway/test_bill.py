@@ -13,9 +13,11 @@ import pytest
 from accounting.command import Command, FirstByte, Hold, Outcome, Post, Reply, Result, Void
 from accounting.sqlite import SqliteStore
 from accounting.store import StoreError
+from deployments.gateway import answer
 from deployments.gateway import bill as bills
 from deployments.gateway.bill import Bill, Usage, refusal
-from deployments.gateway.errors import InProgress, LedgerUnavailable
+from deployments.gateway.errors import BadRequest, InProgress, LedgerUnavailable
+from tests.gateway import engine_server
 from tests.gateway.engine_server import CONTENT_CHUNKS, TEXT_TOKENS, VISION_TOKENS, WORDS, pauses_after
 from tests.gateway.house import HOLD, PRICE, STREAM, WORK, House, charge_nano, question, running_house
 
@@ -59,9 +61,9 @@ class SlowStore(StoreAround):
 
 
 @asynccontextmanager
-async def slow_house(folder: Path, kind: type[Command] | None):
+async def slow_house(folder: Path, kind: type[Command] | None, post_ack_s: float = bills.POST_ACK_S):
     store = slow(kind)
-    async with running_house(folder, wrap=store) as house:
+    async with running_house(folder, wrap=store, post_ack_s=post_ack_s) as house:
         try:
             yield house, store
         finally:
@@ -102,14 +104,57 @@ async def test_the_end_of_a_stream_waits_for_its_charge(tmp_path: Path):
         assert client.events[-1] == "[DONE]"
 
 
-async def test_a_charge_that_takes_too_long_is_made_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The answer is delivered all the same; the ledger client goes on until it is stored."""
-    monkeypatch.setattr(bills, "POST_ACK_S", 0.05)
-    async with slow_house(tmp_path, Post) as (house, store):
-        assert (await house.ask(question())).status == 200
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+async def test_an_answer_whose_charge_is_not_confirmed_is_withheld_and_free(tmp_path: Path, fields: dict[str, Any]):
+    """A hung ledger lets no end of an answer out, and what it books when it comes back is given back."""
+    async with slow_house(tmp_path, Post, post_ack_s=0.05) as (house, store):
+        client = await house.ask(question(**fields))
+        error = client.events[-1]["error"] if fields else client.error
+        assert (client.status, error["code"]) == (200 if fields else 503, "charge_unconfirmed")
         store.opened.set()
         (row,) = await house.usage()
         assert (row["charged_nano"], row["outcome"]) == (charge_nano(len(WORDS)), Outcome.COMPLETE)
+        (refund,) = house.rows("SELECT ref, request_id, amount_nano FROM refund")
+        assert refund == {
+            "ref": f"withheld:{row['request_id']}",
+            "request_id": row["request_id"],
+            "amount_nano": charge_nano(len(WORDS)),
+        }
+
+
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+async def test_an_answer_that_was_withheld_is_had_with_its_key(tmp_path: Path, fields: dict[str, Any]):
+    """Once the ledger is back, for the one charge."""
+    async with slow_house(tmp_path, Post, post_ack_s=0.05) as (house, store):
+        await house.ask(question(**fields), idempotency_key="k")
+        store.opened.set()
+        again = await house.ask(question(**fields), idempotency_key="k")
+        assert (again.status, again.headers["x-idempotent-replay"]) == (200, "true")
+        assert len(house.engine.asked) == 1
+        assert await house.charges_nano() == [charge_nano(len(WORDS))]
+        assert house.rows("SELECT ref FROM refund") == []
+
+
+async def test_a_charge_that_the_ledger_refuses_for_good_lets_no_answer_go(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """And its hold ends at once, not when its time is over."""
+    monkeypatch.setattr(answer, "TOKENS_MAX", 2**64)
+    told = engine_server.whole()
+    told["usage"]["completion_tokens"] = 2**63
+    house.engine.behaves = engine_server.says(told, [])
+    client = await house.ask(question())
+    assert (client.status, client.error["code"]) == (503, "ledger_unavailable")
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.LEDGER_FAILED)
+
+
+async def test_a_user_that_the_ledger_cannot_keep_is_refused_before_anything_runs(house: House):
+    bill = Bill(house.books, replace(HOLD, user_id="\0"), PRICE, WORK)
+    with pytest.raises(BadRequest) as refused:
+        await bill.durable()
+    assert refused.value.param == "user"
+    assert await house.usage() == []
 
 
 async def test_a_hold_that_takes_too_long_is_our_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -224,8 +269,8 @@ async def test_a_bill_ends_once(house: House):
     bill = await opened(house)
     bill.usage = Usage(VISION_TOKENS + TEXT_TOKENS, 3)
     await bill.post(b"{}")
-    bill.client_left(b"{}")
-    bill.client_left(None)
+    bill.client_left(was_sent=True)
+    bill.client_left(was_sent=False)
     bill.void(Outcome.ENGINE_FAILED)
     (row,) = await house.usage()
     assert (row["charged_nano"], row["outcome"]) == (charge_nano(3), Outcome.COMPLETE)

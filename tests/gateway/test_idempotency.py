@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -10,9 +11,11 @@ import orjson
 import pytest
 import uvicorn
 
-from accounting.command import AddKey, FirstByte, Outcome
+from accounting.command import AddKey, FirstByte, Outcome, Result
 from accounting.key import Scope, mint
 from accounting.limits import RateLimits
+from deployments.gateway import attempts
+from deployments.gateway.attempts import keep_ending
 from tests.gateway.client import Client
 from tests.gateway.engine_server import (
     CONTENT_CHUNKS,
@@ -27,7 +30,7 @@ from tests.gateway.engine_server import (
     says,
     whole,
 )
-from tests.gateway.house import STREAM, House, charge_nano, question, running_house
+from tests.gateway.house import HOLD, STREAM, House, charge_nano, question, running_house
 
 COMPLETE_NANO = charge_nano(len(WORDS))
 KEYED = {"idempotency_key": "my request"}
@@ -66,7 +69,8 @@ async def test_a_stream_is_told_again_in_one_chunk(house: House, options: dict[s
 async def test_tool_calls_are_told_again(house: House):
     """With the index by which OpenAI's clients put them together."""
     role, *_, last = chunks()
-    calling = role | {"choices": [role["choices"][0] | {"delta": {"tool_calls": [{"index": 0} | CALL]}}]}
+    delta = {"tool_calls": [{"index": 0} | CALL]}
+    calling = role | {"choices": [role["choices"][0] | {"delta": delta, "finish_reason": "tool_calls"}]}
     house.engine.behaves = says(whole(), [role, calling, last])
     _, second = [await house.ask(question(stream=True), **KEYED) for _ in range(2)]
     assert second.events[0]["choices"][0]["delta"]["tool_calls"] == [{"index": 0} | CALL]
@@ -211,12 +215,11 @@ def error_code(client: Client) -> str:
 
 
 async def test_a_try_that_was_taken_over_stops_as_soon_as_that_is_known(house: House):
-    """Its first chunk may be gone; then the engine is let off, and the client told."""
+    """By a retry in another gateway: its first chunk may be gone; then the engine is let off, and the client told."""
     house.engine.behaves = pauses_after(0, 1)
     first, asking = house.begin(question(**STREAM))
     await house.engine.was_asked(1)
-    retry, retrying = house.begin(question(**STREAM), **RETRY)
-    await house.engine.was_asked(2)
+    await retried_elsewhere(house)
     house.engine.resume(0)
     await first.has(1)
     await house.ledger.submit(FirstByte("none", 1))  # answered after the first try's own
@@ -224,12 +227,66 @@ async def test_a_try_that_was_taken_over_stops_as_soon_as_that_is_known(house: H
     await asking
     assert len(first.events) == 2
     assert error_code(first) == "idempotency_in_progress"
-    for _ in range(2):
-        house.engine.resume(1)
+    assert house.metrics.outcomes == [Outcome.CLIENT_LEFT_EARLY]
+
+
+async def test_a_try_that_was_taken_over_is_let_off_its_engine_at_once(house: House):
+    """A key that may run one request at once runs one, however often it is sent again; each of them counts."""
+    await house.change_key(limits=RateLimits(requests_per_minute=4, concurrency=1))
+    house.engine.behaves = parks_after(0)
+    tries = []
+    for number in range(3):
+        tries.append(house.begin(question(), **(RETRY if number else {})))
+        await house.engine.was_asked(number + 1)
+        assert house.router.held == 1
+    (first, asked), (second, asked_again), (third, last) = tries
+    await asyncio.gather(asked, asked_again)
+    assert [(one.status, one.error["code"]) for one in (first, second)] == [(409, "idempotency_in_progress")] * 2
+    third.leave()
+    await last
+    assert house.router.held == 0
+    (row,) = await house.usage()
+    assert (row["outcome"], row["charged_nano"]) == (Outcome.CLIENT_LEFT_EARLY, 0)
+    # Where and how long each of them kept a replica busy.
+    assert [attempt["replica_id"] for attempt in house.rows("SELECT replica_id FROM attempt")] == ["replica-1"] * 3
+
+
+async def test_a_try_that_another_gateway_took_over_is_let_off_a_moment_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """Though it has sent nothing, and so does not ask."""
+    monkeypatch.setattr(attempts, "LOOK_EVERY_S", 0.01)
+    looking = asyncio.create_task(keep_ending(house.books.attempts, house.ledger))
+    house.engine.behaves = parks_after(0)
+    first, asking = house.begin(question())
+    await house.engine.was_asked(1)
+    await retried_elsewhere(house)
+    await asking
+    await house.engine.hung_up.wait()
+    assert (first.status, first.error["code"]) == (409, "idempotency_in_progress")
+    looking.cancel()
+
+
+async def test_a_try_that_shared_an_answer_hands_its_place_to_its_retry(house: House):
+    """The engine goes on with what it began."""
+    house.engine.behaves = pauses_after(0)
+    first, asking = house.begin(question(temperature=0))
+    await house.engine.was_asked(1)
+    retry, retrying = house.begin(question(temperature=0), **RETRY)
+    await asking
+    assert (first.status, first.error["code"]) == (409, "idempotency_in_progress")
+    house.engine.resume(0)
     await retrying
-    assert retry.events[-1] == "[DONE]"
-    assert house.metrics.outcomes == [Outcome.CLIENT_LEFT_EARLY, Outcome.COMPLETE]
+    assert retry.status == 200
+    assert len(house.engine.asked) == 1
     assert await house.charges_nano() == [COMPLETE_NANO]
+
+
+async def retried_elsewhere(house: House) -> None:
+    """Another gateway's hold for the retry of the one request that runs."""
+    (row,) = house.rows("SELECT key_id, model, price_version, amount_nano, body_sha FROM hold WHERE state = 'open'")
+    reply = await house.ledger.submit(replace(HOLD, **row, request_id="retry", gateway_id="gw_2", is_retry=True))
+    assert reply.result is Result.TAKEN_OVER
 
 
 async def test_a_stream_that_has_begun_is_not_taken_over(house: House):

@@ -14,10 +14,12 @@ from accounting.budget import Period
 from accounting.command import AddPrice, Outcome, Result, SetBudget
 from accounting.price import FREE_OUTPUT_TOKENS
 from catalog import ModelCard
+from deployments.gateway import life
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.forming import budget, former
 from deployments.gateway.life import ChatLimits, may_share
 from deployments.gateway.request import parse
+from tests.gateway.client import Client
 from tests.gateway.engine_server import (
     CONTENT_CHUNKS,
     VISION_TOKENS,
@@ -208,6 +210,96 @@ async def test_a_stream_that_ends_without_usage_is_a_failure(house: House):
     assert (client.status, client.error["code"]) == (500, "server_error")
     (row,) = await house.usage()
     assert row["charged_nano"] == 0
+
+
+def said(**fields: object) -> Behaviour:
+    """An engine that says this of its usage, whole and in every chunk."""
+    lie = whole()["usage"] | fields
+    return says(whole() | {"usage": lie}, [chunk | {"usage": lie} for chunk in chunks()])
+
+
+FINISHED_BY = [{"finish_reason": 7}, {"finish_reason": "x" * 65}, {"finish_reason": {"a": 1}}, {"finish_reason": None}]
+
+
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    "behaves",
+    [
+        *(said(completion_tokens=lie) for lie in (-1, 3.7, 2**70, 10**9 + 1, "3", True, [3])),
+        *(said(prompt_tokens=lie) for lie in (-5, 46.5, 2**70, "46", {})),
+        *(
+            said(prompt_tokens_details=lie)
+            for lie in ([1], "x", {"cached_tokens": -7}, {"multimodal_tokens": {"image": "x"}})
+        ),
+        says(whole() | {"usage": [1, 2]}, [chunk | {"usage": [1, 2]} for chunk in chunks()]),
+        says(whole() | {"choices": ["x"]}, [chunk | {"choices": ["x"]} for chunk in chunks()]),
+        *(
+            says(
+                whole() | {"choices": [whole()["choices"][0] | lie]},
+                [chunk | {"choices": [choice | lie for choice in chunk["choices"]]} for chunk in chunks()],
+            )
+            for lie in FINISHED_BY
+        ),
+        says(
+            whole() | {"choices": [whole()["choices"][0] | {"message": "x"}]},
+            [chunk | {"choices": [choice | {"delta": "x"} for choice in chunk["choices"]]} for chunk in chunks()],
+        ),
+    ],
+)
+async def test_an_engine_that_says_nonsense_has_failed(house: House, behaves: Behaviour, fields: dict[str, object]):
+    """Its answer is none, nothing is charged, and the hold ends with the request."""
+    house.engine.behaves = behaves
+    client = await house.ask(question(**fields))
+    error = client.events[-1] if client.status == 200 else client.json
+    assert error["error"]["code"] == "server_error"
+    (row,) = await house.usage()
+    assert (row["charged_nano"], row["outcome"]) == (0, Outcome.ENGINE_FAILED)
+
+
+async def test_an_engine_that_counts_more_than_was_asked_for_is_paid_the_hold(house: House):
+    """No caller pays more than it was told."""
+    house.engine.behaves = said(completion_tokens=10**9)
+    client = await house.ask(question())
+    assert client.status == 200
+    assert await house.charges_nano() == [int(client.headers["x-vlm-hold-nanousd"])]
+
+
+async def test_a_reader_who_stops_reading_pays_for_what_it_was_sent(tmp_path: Path):
+    """As one who hangs up: the deadline that it runs into is not our fault. Nothing more is sent to it."""
+    async with running_house(tmp_path, limits=ChatLimits(deadline_s=2.0)) as house:
+        client = Client(question(**STREAM), house.key)
+        client.reads = 2
+        await client.ask(house.app)
+        (row,) = await house.usage()
+        # One word was read, and one is on the way.
+        assert (row["charged_nano"], row["outcome"]) == (charge_nano(2), Outcome.CLIENT_LEFT)
+        assert not client.complete
+        assert house.router.held == 0
+
+
+async def test_a_reader_who_does_not_take_the_end_keeps_no_replica(house: House, monkeypatch: pytest.MonkeyPatch):
+    """It has been charged for all of it, which was there."""
+    monkeypatch.setattr(life, "DELIVERY_S", 0.1)
+    client = Client(question(), house.key)
+    client.reads = 0
+    await client.ask(house.app)
+    assert house.router.held == 0
+    assert await house.charges_nano() == [COMPLETE_NANO]
+
+
+@pytest.mark.parametrize("fields", [{}, STREAM], ids=["whole", "stream"])
+async def test_a_clock_that_leaps_ends_no_request(house: House, fields: dict[str, object]):
+    """Set forward by more than a hold lives: who is being answered is answered, and charged."""
+    house.engine.behaves = pauses_after(2)
+    client, asking = house.begin(question(**fields))
+    await house.engine.was_asked(1)
+    await house.writer.sweep()
+    house.clock.ms += 11 * 60_000
+    await house.writer.sweep()
+    house.engine.resume(0)
+    await asking
+    assert (client.status, client.complete) == (200, True)
+    assert await house.charges_nano() == [COMPLETE_NANO]
 
 
 async def test_an_engine_that_does_not_listen_is_starting(house: House):

@@ -24,8 +24,10 @@ def witness(*tries: Try, habit: Habit = Habit.WAITS) -> Witness:
 PAID = row(Outcome.COMPLETE, 160)
 PART = row(Outcome.CLIENT_LEFT, 130)
 FREE = row(Outcome.ENGINE_FAILED, 0)
+WITHHELD = Row("r", "client-1", Outcome.COMPLETE, HOLD_NANO, 0, 160)
 EXPIRED = row(Outcome.EXPIRED, 0)
-WHOLE = Try(status=200, request_id="r", chunks=7, whole=True, told_nano=160)
+WHOLE = Try(status=200, request_id="r", chunks=7, whole=True, finish="length", told_nano=160)
+PART_AS_WHOLE = Try(status=200, request_id="r", chunks=4, whole=True)
 LEFT = Try(status=200, request_id="r", chunks=4, left=True)
 CUT_OFF = Try(status=200, request_id="r", chunks=4)
 NOTHING = Try()
@@ -42,6 +44,7 @@ NOTHING = Try()
         (PAID, Try(left=True), NOBODY, Verdict.UNSEEN),
         (FREE, CUT_OFF, NOBODY, Verdict.FREE),
         (EXPIRED, LEFT, GATEWAY, Verdict.FREE),
+        (WITHHELD, CUT_OFF, NOBODY, Verdict.FREE),
     ],
 )
 def test_what_money_md_allows_has_a_name(ledger: Row, seen: Try, died: frozenset[Role], verdict: Verdict):
@@ -54,6 +57,9 @@ def test_what_money_md_allows_has_a_name(ledger: Row, seen: Try, died: frozenset
     ("ledger", "seen", "what"),
     [
         ([EXPIRED], WHOLE, "saw all of r, which is expired"),
+        ([WITHHELD], WHOLE, "saw all of r, which is complete"),
+        ([PART], PART_AS_WHOLE, "was told a part of r as all of it"),
+        ([PAID], PART_AS_WHOLE, "was told a part of r as all of it"),
         ([], WHOLE, "saw bytes of r, which the ledger does not know"),
         ([PAID], CUT_OFF, "r is complete, for no reason"),
         ([PAID], NOTHING, "r is complete, for no reason"),
@@ -76,6 +82,13 @@ def test_an_idempotency_key_that_paid_twice_is_a_fault():
     ledger = [PAID, row(Outcome.COMPLETE, 160, "other")]
     (fault,) = judge([witness(WHOLE, NOTHING, habit=Habit.RETURNS)], ledger, RATES, GATEWAY).faults
     assert "one idempotency key paid" in fault
+
+
+def test_an_idempotency_key_pays_for_what_it_left_and_for_one_whole_answer():
+    ledger = [row(Outcome.CLIENT_LEFT, 130, "first"), PAID]
+    left = Try(status=200, request_id="first", chunks=4, left=True)
+    judgement = judge([witness(left, WHOLE, habit=Habit.RETURNS)], ledger, RATES, NOBODY)
+    assert judgement.faults == ()
 
 
 def test_an_idempotency_key_that_paid_for_an_answer_it_cannot_have_is_a_fault():

@@ -37,12 +37,12 @@ def torture_until_all_died(seed: int, place: Callable[[], Place]) -> None:
     raise AssertionError(f"in {TRIES} runs not all of {found.plan.deaths} came about")
 
 
-@pytest.mark.parametrize("seed", DOZEN, ids=lambda seed: POINTS[seed].name)
+@pytest.mark.parametrize("seed", DOZEN, ids=lambda seed: POINTS[seed].title)
 def test_whoever_dies_everyone_pays_for_what_they_saw(seed: int):
     torture_until_all_died(seed, SqlitePlace)
 
 
-@pytest.mark.parametrize("seed", ON_POSTGRES, ids=lambda seed: (*POINTS, DATABASE)[seed].name)
+@pytest.mark.parametrize("seed", ON_POSTGRES, ids=lambda seed: (*POINTS, DATABASE)[seed].title)
 def test_the_same_on_postgresql(seed: int, postgres: Callable[[], str]):
     torture_until_all_died(seed, lambda: PostgresPlace(postgres()))
 
