@@ -25,6 +25,7 @@
       EngineFailed               500  the engine broke off
       Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
                                       PriceUnavailable (not retried), GatewayStarting, LedgerUnavailable,
+                                      ChargeUnconfirmed (the answer is there, but must not leave),
                                       FilesUnavailable, ScalingUnavailable (not retried)
 
 No message repeats the caller's input, and none carries a stack trace.
@@ -336,6 +337,8 @@ class LedgerUnavailable(Unavailable):
 
 
 class ChargeUnconfirmed(Unavailable):
+    """Of an answer that is there and must not leave."""
+
     def __init__(self) -> None:
         super().__init__(
             "The answer is there, but accounting has not confirmed its charge in time, so it is withheld. With an "

@@ -21,7 +21,9 @@ def test_nothing_happens_unless_it_is_asked_for():
     assert passed({}) == (0, "abab")
 
 
-@pytest.mark.parametrize(("spec", "before"), [("a:1", ""), ("b:1", "a"), ("a:2", "ab"), ("b:2", "aba")])
+@pytest.mark.parametrize(
+    ("spec", "before"), [("a:1", ""), ("b:1", "a"), ("a:2", "ab"), ("b:2", "aba"), ("a:2:0.01", "ab")]
+)
 def test_the_process_kills_itself_at_the_nth_passing_of_a_point(spec: str, before: str):
     assert passed({"VLMFLEET_FAILPOINT": spec}) == (-signal.SIGKILL, before)
 

@@ -21,6 +21,12 @@ def test_before_the_sweeper_dies_a_gateway_leaves_it_something_to_sweep():
     assert plan_of(seed, POINTS).death_of(Role.GATEWAY)
 
 
+def test_where_a_writer_hangs_a_gateway_dies_that_waits_for_a_charge():
+    for number, point in enumerate(POINTS):
+        if point.hang_s:
+            assert plan_of(number, POINTS).death_of(Role.GATEWAY).startswith("post.acked:")
+
+
 def test_every_habit_is_among_the_clients():
     clients = plan_of(1, POINTS).clients
     assert len(clients) == CLIENTS
