@@ -2,7 +2,7 @@
 
 A command is the client's until it is acknowledged. Where the store fails it, it is sent again, in one of two ways:
 
-    kept        posts, voids, first bytes and samples: until the store takes them, however long that is
+    kept        posts, voids, refunds, first bytes and samples: until the store takes them, however long that is
     perishable  all others, whose sender waits for their reply: until nobody can be waiting any more
 
 So many wait at most; beyond that a perishable command is not taken, and one that is kept still is.
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from accounting.command import Command, FirstByte, Hold, Post, Sample, Void
+from accounting.command import Command, FirstByte, Hold, Post, Refund, Sample, Void
 
 # So many commands, or bytes of them, wait at most: what a writer that was away takes in a second or two.
 WAITING_MAX = 4_096
 WAITING_BYTES_MAX = 64 * 2**20
 
-KEPT = (Post, Void, FirstByte, Sample)
+KEPT = (Post, Void, Refund, FirstByte, Sample)
 # For how long a command's sender waits: `HOLD_ACK_S` of a bill, `ANSWER_S` of a desk.
 HOLD_PATIENCE_S = 2.0
 PATIENCE_S = 30.0
