@@ -5,6 +5,7 @@ Runs in LMDeploy's environment, never in ours. Beside what `lmdeploy serve api_s
 - Only `/health` is open without the token (`bearer`).
 - What it says to its engine process goes through a socket of its own (`lmdeploy_rpc`).
 - The chat endpoint is `lmdeploy_chat`, which speaks as vLLM does.
+- A grammar that allows no token ends its answer, not the engine (`lmdeploy_guided`).
 - `LMDEPLOY_CPU=1` puts the PyTorch engine on the CPU (`lmdeploy_cpu`): here, and in the process that it spawns, which
   imports this file again.
 """
@@ -20,8 +21,10 @@ if os.environ.get("LMDEPLOY_CPU") == "1":
     import lmdeploy_cpu
 
     lmdeploy_cpu.install()
-import lmdeploy_rpc  # noqa: E402  # it imports LMDeploy, which the CPU must precede
+import lmdeploy_guided  # noqa: E402  # it imports LMDeploy, which the CPU must precede
+import lmdeploy_rpc  # noqa: E402
 
+lmdeploy_guided.install()
 lmdeploy_rpc.install()
 
 

@@ -9,8 +9,8 @@ from deployments.engines.environment import EngineEnvironment
 from deployments.port import free_port
 from deployments.secret import new_secret
 
-# By name; True is a flag alone, False is none.
-Flags: TypeAlias = dict[str, str | int | float | bool]
+# By name; True is a flag alone, False is none, a tuple a flag said several times.
+Flags: TypeAlias = dict[str, str | int | float | bool | tuple[str, ...]]
 
 # What runs in an engine's environment. Nothing of it is imported here.
 ENGINE_SIDE = Path(__file__).parents[2] / "engines"
@@ -57,5 +57,6 @@ def arguments(flags: Flags) -> list[str]:
         if value is True:
             words.append(f"--{name}")
         elif value is not False:
-            words += [f"--{name}", str(value)]
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [f"--{name}", str(one)]
     return words

@@ -10,15 +10,16 @@ from deployments.engines.launch import ENGINE_SIDE, NO_MEDIA_DOMAIN, Flags, Laun
 
 # The `vllm serve` command of the CPU build asks for the metadata of a distribution named `vllm`, and fails.
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
-# vLLM's own token guards some of its paths only, see `engines/bearer.py`.
-DOOR = "bearer.Bearer"
+# The last is in front of all: vLLM's own token guards some of its paths only.
+LAYERS = ("vllm_bounds.Bounds", "bearer.Bearer")
 CPU_KV_CACHE_GIB = 1
 
 
 def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launch:
     """See `Launcher`. The token travels in the environment: command lines can be read by every user of the machine."""
     # The card's options come first: they cannot undo what follows, the media lock least of all.
-    flags: Flags = card.engine.options | {
+    flags: Flags = {
+        **card.engine.options,
         "model": str(place.weights),
         "served-model-name": card.served_name,
         "host": place.host,
@@ -33,7 +34,9 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         # The request alone decides about sampling, not a file beside the weights.
         "generation-config": "vllm",
         "disable-uvicorn-access-log": True,
-        "middleware": DOOR,
+        "middleware": LAYERS,
+        # No other backend: what xgrammar refuses vLLM would give to one that takes hours and all memory for 3 kB of schema.
+        "structured-outputs-config": _json({"backend": "xgrammar"}),
     }
     if card.inputs.video:
         # The rate of a video's frames differs from request to request; our gateway alone sets it, clients cannot.

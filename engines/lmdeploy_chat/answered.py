@@ -11,3 +11,9 @@ def message_of(error: RequestError, context_tokens: int) -> str:
         case ErrorCode.PREPROCESS_FAILED:
             return "Failed to load image, or a text holds the model's own marker of an image."
     return str(error.message)
+
+
+def param_of(error: RequestError) -> str | None:
+    """The field at fault: what is read of a request only here are its messages."""
+    faults = (ErrorCode.CONTEXT_LENGTH_EXCEEDED, ErrorCode.PREPROCESS_FAILED, ErrorCode.INVALID_REQUEST)
+    return "messages" if error.code in faults else "model" if error.code == ErrorCode.MODEL_NOT_FOUND else None

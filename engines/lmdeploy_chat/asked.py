@@ -6,9 +6,19 @@ from typing import Any
 
 from lmdeploy.messages import GenerationConfig
 from openai_chat.asked import Asked
+from openai_chat.refusal import FieldRefused
 
-# A seed is 64 bits to LMDeploy, and any integer to its callers.
-SEED_BOUND = 1 << 64
+# A seed is not negative to LMDeploy.
+SEED_BOUND = 1 << 63
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+def vocabulary(config: Any) -> int:
+    """How many tokens the model computes the likelihood of, from its configuration: beside a vision tower, its language
+    model's. What picks one of them by a number above would end the engine.
+    """
+    inner = getattr(config, "llm_config", None) or getattr(config, "text_config", None) or config
+    return int(inner["vocab_size"] if isinstance(inner, dict) else inner.vocab_size)
 
 
 def sampling(asked: Asked) -> GenerationConfig:
@@ -32,13 +42,34 @@ def sampling(asked: Asked) -> GenerationConfig:
 
 
 def messages(asked: Asked) -> list[dict[str, Any]]:
-    """As LMDeploy's templates take them: parts only of users, every image under the card's settings."""
+    """As LMDeploy's templates take them: parts only of users, every image under the card's settings. Raises `FieldRefused`."""
+    for message in asked.messages:
+        _check(message)
     return [
         message | {"content": _users(content) if message.get("role") == "user" else _joined(content)}
         if isinstance(content := message.get("content"), list)
         else message
         for message in asked.messages
     ]
+
+
+def _check(message: dict[str, Any]) -> None:
+    """What LMDeploy reads of a message is there, and of its kind."""
+    content = message.get("content")
+    if message.get("role") not in ROLES:
+        raise FieldRefused("messages", f"a role is one of {', '.join(ROLES)}")
+    if not (content is None or isinstance(content, str | list)):
+        raise FieldRefused("messages", "a content is a text or a list of parts")
+    for part in content if isinstance(content, list) else ():
+        if not _is_part(part):
+            raise FieldRefused("messages", "a part is a text or an image_url")
+
+
+def _is_part(part: Any) -> bool:
+    match part:
+        case {"type": "text", "text": str()} | {"type": "image_url", "image_url": {"url": str()}}:
+            return True
+    return False
 
 
 def _users(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,17 +3,20 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from lmdeploy.serve.core.exceptions import RequestError
 from lmdeploy.serve.utils.streaming_response import ManagedStreamingResponse
+from openai_chat import trial
 from openai_chat.answered import DONE, Answer, Piece, event, failure
 from openai_chat.asked import Asked, StreamOptions, read
-from pydantic import ValidationError
+from openai_chat.refusal import refusal
 
-from lmdeploy_chat.answered import message_of
+from lmdeploy_chat.answered import message_of, param_of
+from lmdeploy_chat.asked import vocabulary
 from lmdeploy_chat.run import Run, start
 
 # For nobody: the caller has left.
@@ -22,11 +25,13 @@ NO_ANSWER = Response(status_code=499)
 
 def register(router: APIRouter, server: Any) -> None:
     """Called by LMDeploy with its router and its `ServerContext`."""
+    tokens = cache(lambda: vocabulary(server.async_engine.hf_cfg))
 
     @router.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         try:
-            asked = read(await request.body(), Asked)
+            asked = read(await request.body(), Asked, tokens())
+            await asyncio.to_thread(trial.check, asked.response_format)
             run = await start(server, asked)
         except (ValueError, RequestError) as error:
             return _refusal(error, server)
@@ -92,10 +97,8 @@ async def _events(run: Run, answer: Answer, options: StreamOptions, server: Any)
 def _refusal(error: ValueError | RequestError, server: Any) -> Response:
     """The error's own words name the field at fault; a gateway keeps them to itself."""
     if isinstance(error, RequestError):
-        status, message = int(error.status_code), message_of(error, server.async_engine.session_len)
-    elif isinstance(error, ValidationError):
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        status, message = 400, "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+        message = message_of(error, server.async_engine.session_len)
+        status, param = int(error.status_code), param_of(error)
     else:
-        status, message = 400, "The body is no JSON object."
-    return JSONResponse(failure(status, message), status_code=status)
+        status, (message, param) = 400, refusal(error)
+    return JSONResponse(failure(status, message, param), status_code=status)

@@ -20,5 +20,7 @@ class CpuMultinomialSampling(MultinomialSamplingImpl):
 
 
 def _pick(probabilities: Tensor, seed: int) -> Tensor:
+    if not probabilities.sum() > 0:  # of no token that is allowed, or of one that is not a number
+        return torch.zeros(1, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed % SEED_BOUND)
     return torch.multinomial(probabilities, 1, generator=generator)

@@ -62,6 +62,7 @@ def event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data)}\n\n"
 
 
-def failure(status: int, message: str) -> dict[str, Any]:
+def failure(status: int, message: str, param: str | None = None) -> dict[str, Any]:
+    """`param` is the field at fault."""
     kind = "BadRequestError" if status < 500 else "InternalServerError"
-    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 class Rate(BaseModel):
     """Of a video that comes as frames: how many there are, and how many a second."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    num_frames: Annotated[int, Field(gt=0)] | None = None
-    fps: Annotated[float, Field(gt=0)] = 1.0
+    num_frames: Annotated[int, Field(gt=0, le=10_000)] | None = None
+    fps: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
 
 
 class MediaRead(BaseModel):

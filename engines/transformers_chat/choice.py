@@ -30,6 +30,8 @@ class Choice:
     def __call__(self, logits: Tensor) -> int:
         """From the model's logits of one position, float32 of (vocabulary,)."""
         logits = self._allowed(logits.to("cpu", copy=True))
+        if logits.max() == NEVER:  # nothing is allowed: the answer ends
+            return int(self._ends[0])
         token = int(logits.argmax()) if self._asked.temperature == 0 else self._drawn(logits)
         self._count += 1
         if self._asked.repetition_penalty != 1:

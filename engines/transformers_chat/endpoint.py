@@ -1,14 +1,13 @@
 """HTTP: whole answers and streams, both of which end when their caller leaves."""
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
 from openai_chat.answered import DONE, Answer, Piece, event, failure
 from openai_chat.asked import StreamOptions, read
-from pydantic import ValidationError
+from openai_chat.refusal import FieldRefused, refusal
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -63,10 +62,10 @@ class Server:
 
     async def _chat(self, request: Request) -> Response:
         try:
-            asked = read(await request.body(), VideoAsked)
+            asked = read(await request.body(), VideoAsked, self._model.vocabulary)
             sequence = await asyncio.to_thread(self._prepared, asked, asyncio.get_running_loop())
         except ValueError as error:
-            return _refused(400, _words(error))
+            return _refused(400, *refusal(error))
         if await request.is_disconnected():  # reading images takes its time
             return NO_ANSWER
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
@@ -80,13 +79,14 @@ class Server:
     def _prepared(self, asked: VideoAsked, loop: asyncio.AbstractEventLoop) -> Sequence:
         """On a thread: templates, images and grammars take their time. Raises ValueError in words for the caller."""
         if asked.model != self._name:
-            raise ValueError(f"The model `{self._name}` is the only one here.")
+            raise FieldRefused("model", f"`{self._name}` is the only one here.")
         conversation = messages(asked.messages)
         self._check(conversation)
         prompt = self._model.reader.read(conversation, asked.frames_per_s)
         if prompt.tokens + asked.max_tokens > self._context_tokens:
-            raise ValueError(
-                f"The model's maximum context length is {self._context_tokens} tokens: prompt and answer exceed it."
+            raise FieldRefused(
+                "messages",
+                f"The model's maximum context length is {self._context_tokens} tokens: prompt and answer exceed it.",
             )
         return self._model.sequence(prompt, asked, loop)
 
@@ -94,7 +94,7 @@ class Server:
         kinds = [part.type for part in parts(conversation)]
         for modality, most in self._media_max.items():
             if kinds.count(f"{modality}_url") > most:
-                raise ValueError(f"At most {most} {modality}(s) may be provided in one prompt.")
+                raise FieldRefused("messages", f"At most {most} {modality}(s) may be provided in one prompt.")
 
 
 async def _whole(sequence: Sequence, answer: Answer, request: Request) -> Response:
@@ -145,13 +145,5 @@ async def _events(sequence: Sequence, answer: Answer, options: StreamOptions) ->
     yield DONE
 
 
-def _words(error: ValueError) -> str:
-    """They name the field at fault and repeat nothing of it."""
-    if isinstance(error, ValidationError):
-        faults = error.errors(include_input=False, include_url=False, include_context=False)
-        return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-    return "The body is no JSON object." if isinstance(error, json.JSONDecodeError) else str(error)
-
-
-def _refused(status: int, message: str) -> Response:
-    return JSONResponse(failure(status, message), status_code=status)
+def _refused(status: int, message: str, param: str | None = None) -> Response:
+    return JSONResponse(failure(status, message, param), status_code=status)

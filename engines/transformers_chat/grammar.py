@@ -3,6 +3,8 @@
 from typing import Any
 
 import xgrammar
+from openai_chat import trial
+from openai_chat.refusal import FieldRefused
 
 
 class Grammars:
@@ -13,7 +15,8 @@ class Grammars:
         self._compiler = xgrammar.GrammarCompiler(info)
 
     def of(self, response_format: dict[str, Any] | None) -> xgrammar.CompiledGrammar | None:
-        """Raises ValueError for a format or a schema that is none."""
+        """To be called on a thread: it takes a second of a large vocabulary. Raises `FieldRefused`."""
+        trial.check(response_format)
         match response_format:
             case None | {"type": "text"}:
                 return None
@@ -23,5 +26,5 @@ class Grammars:
                 try:
                     return self._compiler.compile_json_schema(schema)
                 except RuntimeError as error:
-                    raise ValueError("response_format: unsupported schema") from error
-        raise ValueError("response_format: unknown type")
+                    raise FieldRefused(trial.FIELD, "unsupported schema") from error
+        return None

@@ -8,6 +8,7 @@ from io import BytesIO
 import av
 import numpy as np
 from openai_chat.picture import upright_on_white
+from openai_chat.refusal import FieldRefused
 from PIL import Image
 
 FRAME_SEPARATOR = ","
@@ -15,8 +16,11 @@ FRAME_SEPARATOR = ","
 FRAMES_TYPE = "video/jpeg"
 
 
-class BadMedia(ValueError):
+class BadMedia(FieldRefused):
     """Told to the caller."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__("messages", words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from openai_chat.refusal import FieldRefused, refusal
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 
 class Address(BaseModel):
@@ -29,7 +30,7 @@ Part = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
 
 class Message(BaseModel):
     role: Literal["system", "user", "assistant"]
-    content: str | list[Part]
+    content: str | Annotated[list[Part], Field(min_length=1)]
 
     @property
     def parts(self) -> list[TextPart | ImagePart | VideoPart]:
@@ -40,8 +41,11 @@ MESSAGES = TypeAdapter(list[Message])
 
 
 def messages(data: list[dict[str, Any]]) -> list[Message]:
-    """Raises pydantic's ValidationError."""
-    return MESSAGES.validate_python(data)
+    """Raises `FieldRefused`."""
+    try:
+        return MESSAGES.validate_python(data)
+    except ValidationError as error:
+        raise FieldRefused("messages", refusal(error)[0]) from error
 
 
 def parts(conversation: list[Message]) -> list[TextPart | ImagePart | VideoPart]:

@@ -28,9 +28,10 @@ class Tally(Protocol):
 
 
 class Served(Protocol):
-    """A model as the endpoint and the batches know it."""
+    """A model as the endpoint and the batches know it. `vocabulary`: how many tokens it chooses from."""
 
     reader: Any
+    vocabulary: int
 
     def sequence(self, prompt: Prompt, asked: Asked, loop: asyncio.AbstractEventLoop) -> Sequence:
         """An answer that is to be written. Raises ValueError for what it cannot keep to, in words for the caller."""
@@ -47,7 +48,8 @@ class Model:
         self.reader = reader
         self._ends = ends
         self._padding = min(ends)
-        self._grammars = Grammars(reader.tokenizer, model.config.get_text_config().vocab_size, ends)
+        self.vocabulary = int(model.config.get_text_config().vocab_size)
+        self._grammars = Grammars(reader.tokenizer, self.vocabulary, ends)
         # The request alone decides about sampling, not a file beside the weights.
         model.generation_config = GenerationConfig(pad_token_id=self._padding)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from openai_chat.asked import Asked
+from openai_chat.refusal import FieldRefused
 from PIL import Image
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
@@ -49,12 +50,13 @@ class Moondream:
         self._model = model
         self._inner = model.model
         self.reader = self
+        self.vocabulary = int(self._inner.tokenizer.get_vocab_size())
 
     def read(self, conversation: list[Message], frames_per_s: float) -> Question:
         """It knows no turns: the last user's text, and the one picture. Raises `BadMedia`."""
         users = [message for message in conversation if message.role == "user"]
         if not users:
-            raise BadMedia("messages: this model answers a user's question, and there is none.")
+            raise BadMedia("this model answers a user's question, and there is none.")
         text = "\n".join(part.text for part in users[-1].parts if part.type == "text")
         urls = [part.image_url.url for message in users for part in message.parts if part.type == "image_url"]
         picture = image(urls[-1]) if urls else None
@@ -67,7 +69,7 @@ class Moondream:
     def sequence(self, prompt: Question, asked: Asked, loop: asyncio.AbstractEventLoop) -> Sequence:
         """See `Served`."""
         if asked.response_format not in (None, {"type": "text"}):
-            raise ValueError("response_format: this model writes text only.")
+            raise FieldRefused("response_format", "this model writes text only.")
         return Sequence(prompt, asked, loop)
 
     def answer(self, sequences: list[Sequence], tally: Tally) -> None:

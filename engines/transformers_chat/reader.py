@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
 from transformers import ProcessorMixin
@@ -39,7 +40,12 @@ class Reader:
         images, videos = _media(conversation, self._processor, frames_per_s)
         if images and videos:
             raise BadMedia("Images and videos cannot be in one request to this model.")
-        text = self._processor.apply_chat_template(_templated(conversation), add_generation_prompt=True, tokenize=False)
+        try:
+            text = self._processor.apply_chat_template(
+                _templated(conversation), add_generation_prompt=True, tokenize=False
+            )
+        except (TemplateError, TypeError, IndexError) as error:
+            raise BadMedia("The model's template does not take these messages.") from error
         try:
             inputs = self._processor(text=[text], return_tensors="pt", **self._visual(images, videos))
         except (ValueError, IndexError, StopIteration) as error:

@@ -251,7 +251,7 @@ async def test_a_schema_is_kept(engine: Running):
         ({"max_tokens": 8192}, "The model's maximum context length is 8192 tokens"),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "?"}}}}, "unsupported schema"),
         ({"media_io_kwargs": {"video": {"fps": 0}}}, "media_io_kwargs.video.fps"),
-        ({"response_format": {"type": "xml"}}, "response_format: unknown type"),
+        ({"response_format": {"type": "xml"}}, "response_format: its type is one of"),
         ({"model": "another"}, "is the only one here"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "0.content.list"),
         ({"messages": [{"role": "sailor", "content": "ahoy"}]}, "0.role"),

@@ -112,6 +112,16 @@ def test_one_accelerator_has_one_process_unless_its_card_says_otherwise(kind: st
     assert vllm(card(accelerators=accelerators, engine=engine), GPU, PLACE).environment[name] == "1"
 
 
+def test_schemas_have_one_backend_and_bounds_before_it():
+    """vLLM would give what xgrammar refuses to another one, which a schema of 3 kB can hang; and the token is in front of all."""
+    assert json.loads(FLAGS["structured-outputs-config"]) == {"backend": "xgrammar"}
+    words = LAUNCH.command
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--middleware"] == [
+        "vllm_bounds.Bounds",
+        "bearer.Bearer",
+    ]
+
+
 def test_only_the_cpu_build_is_told_its_cache_size():
     """On a GPU vLLM takes what is free."""
     assert int(LAUNCH.environment["VLLM_CPU_KVCACHE_SPACE"]) > 0
