@@ -22,6 +22,7 @@ from deployments.cards import cards_of
 from deployments.engines.door import DOOR, Door, engine_name
 from deployments.engines.environment import find_environment
 from deployments.engines.replica import Engine
+from deployments.files.quota import QUOTA, Quota
 from deployments.gateway.affinity_router import AffinityRouter
 from deployments.gateway.arrivals import ArrivalLimits
 from deployments.gateway.cors import ALL_ORIGINS
@@ -148,6 +149,9 @@ class GatewaySettings(Hosting):
     # Buckets that a request may name as `s3://bucket/key`; every key may read all that is in them.
     media_buckets_allowed: Names = []
     media_cache_bytes_max: Annotated[int, Field(ge=0)] = MediaLimits().cache_bytes_max
+    # Of each project: bytes of its files, and their number.
+    project_files_bytes_max: Annotated[int, Field(gt=0)] = QUOTA.bytes_max
+    project_files_max: Annotated[int, Field(gt=0, le=100_000)] = QUOTA.files_max
     # Origins whose web pages may call, such as `https://app.example.org`; `*` for all.
     cors_origins_allowed: Names = list(ALL_ORIGINS.allowed)
     # A line in the log for each request.
@@ -221,6 +225,7 @@ def gateway_over(client: type[LedgerClient], settings: GatewaySettings) -> Appli
         tuple(settings.media_buckets_allowed),
         MediaLimits(cache_bytes_max=settings.media_cache_bytes_max),
         logs_requests=settings.request_log,
+        quota=Quota(settings.project_files_bytes_max, settings.project_files_max),
         origins=tuple(settings.cors_origins_allowed),
     )
 

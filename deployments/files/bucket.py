@@ -65,6 +65,14 @@ class Bucket:
             keys = [item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", ())]
             return [key for key in keys if not key.endswith("/")]
 
+    def stored(self, prefix: str) -> tuple[int, int]:
+        """See `Place`."""
+        lister = self._client.get_paginator("list_objects_v2")
+        with translated(prefix):
+            pages = lister.paginate(Bucket=self._name, Prefix=self._prefix + prefix, Delimiter="/")
+            sizes = [item["Size"] for page in pages for item in page.get("Contents", ())]
+        return len(sizes), sum(sizes)
+
 
 class _BucketUpload:
     """One request if it is small, a multipart upload if it is not."""

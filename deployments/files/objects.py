@@ -68,6 +68,10 @@ class Objects:
         """The keys right below `prefix`, which ends in "/"; sorted."""
         return await asyncio.to_thread(self._place.keys, prefix)
 
+    async def stored(self, prefix: str) -> tuple[int, int]:
+        """How many objects lie right below `prefix`, which ends in "/", and how many bytes they have."""
+        return await asyncio.to_thread(self._place.stored, prefix)
+
 
 def open_objects(address: str) -> Objects:
     """`s3://bucket/prefix`, or the path of a folder. Raises `StoreFailed`."""

@@ -38,6 +38,9 @@ class Place(Protocol):
     def keys(self, prefix: str) -> list[str]:
         """The keys right below `prefix`, which ends in "/"; sorted."""
 
+    def stored(self, prefix: str) -> tuple[int, int]:
+        """How many objects lie right below `prefix`, and how many bytes they have."""
+
 
 class Folder:
     """A folder on a local disk, made when it is first written to."""
@@ -70,6 +73,25 @@ class Folder:
     def keys(self, prefix: str) -> list[str]:
         """See `Place`. Unfinished objects are hidden files."""
         return sorted(f"{prefix}{file.name}" for file in (self._root / prefix).glob("[!.]*") if file.is_file())
+
+    def stored(self, prefix: str) -> tuple[int, int]:
+        """See `Place`."""
+        try:
+            with os.scandir(self._root / prefix) as found:
+                sizes = [size for file in found if not file.name.startswith(".") and (size := _size(file)) is not None]
+        except FileNotFoundError:
+            return 0, 0
+        except OSError as error:
+            raise StoreFailed(f"{prefix} cannot be looked through: {error.strerror}") from error
+        return len(sizes), sum(sizes)
+
+
+def _size(file: os.DirEntry[str]) -> int | None:
+    """None: it is no object, or was removed meanwhile."""
+    try:
+        return file.stat().st_size if file.is_file() else None
+    except FileNotFoundError:
+        return None
 
 
 class _FolderUpload:

@@ -6,19 +6,23 @@ from contextlib import asynccontextmanager
 
 from deployments.files.file import FILE, VISIBLE, File, FileMissing, Owner, Purpose, is_id, new_id
 from deployments.files.objects import Objects, Writing
+from deployments.files.quota import QUOTA, Quota, Room, Rooms
 
 READ_AT_ONCE = 32
 
 
 class Draft:
-    """A file whose content is being written. It exists once it is kept."""
+    """A file whose content is being written. It exists once it is kept. One with a `room` raises `QuotaReached`."""
 
-    def __init__(self, objects: Objects, owner: Owner, file_id: str, at_ms: int, writing: Writing) -> None:
+    def __init__(
+        self, objects: Objects, owner: Owner, file_id: str, at_ms: int, writing: Writing, room: Room | None = None
+    ) -> None:
         self._objects = objects
         self._owner = owner
         self._file_id = file_id
         self._at_ms = at_ms
         self._writing = writing
+        self._room = room
 
     @property
     def size_bytes(self) -> int:
@@ -26,11 +30,17 @@ class Draft:
         return self._writing.size_bytes
 
     async def write(self, data: bytes) -> None:
+        if self._room:
+            self._room.take(len(data))
         await self._writing.write(data)
 
     async def keep(self, filename: str, purpose: Purpose) -> File:
         """End the content and make the file."""
+        if self._room:
+            await self._room.check()  # others may have been kept meanwhile
         await self._writing.finish()
+        if self._room:
+            self._room.give_back()
         file = File(self._file_id, filename, purpose, self.size_bytes, self._at_ms)
         await self._objects.write(_about(self._owner, file.id), file.encoded())
         return file
@@ -39,13 +49,25 @@ class Draft:
 class FileStore:
     """Files by owner and id. Everything raises `StoreFailed` where the store does not work."""
 
-    def __init__(self, objects: Objects, now_ms: Callable[[], int]) -> None:
+    def __init__(self, objects: Objects, now_ms: Callable[[], int], quota: Quota = QUOTA) -> None:
+        self.quota = quota
         self._objects = objects
         self._now_ms = now_ms
+        self._rooms = Rooms(objects, quota)
+
+    @asynccontextmanager
+    async def upload(self, owner: Owner) -> AsyncIterator[Draft]:
+        """A new file within its project's quota; nothing stays of it unless it is kept inside. Raises `QuotaReached`."""
+        with self._rooms.room(owner) as room:
+            await room.check()
+            at_ms = self._now_ms()
+            file_id = new_id(FILE, at_ms)
+            async with self._objects.writing(_content(owner, file_id)) as writing:
+                yield Draft(self._objects, owner, file_id, at_ms, writing, room)
 
     @asynccontextmanager
     async def draft(self, owner: Owner, file_id: str = "") -> AsyncIterator[Draft]:
-        """A new file, or that of a known id anew; nothing stays of it unless it is kept inside."""
+        """As `upload`, without a quota, though it counts: what a batch has come to is paid for. Or a file of a known id anew."""
         at_ms = self._now_ms()
         file_id = file_id or new_id(FILE, at_ms)
         async with self._objects.writing(_content(owner, file_id)) as writing:

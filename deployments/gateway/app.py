@@ -7,6 +7,7 @@ from catalog import Catalog
 from deployments.batches.book import Book
 from deployments.batches.line import Answered
 from deployments.files.objects import Objects
+from deployments.files.quota import QUOTA, Quota
 from deployments.files.store import FileStore
 from deployments.gateway import cors, request_log, trace
 from deployments.gateway.admin import Admin
@@ -56,6 +57,7 @@ class GatewayApp:
         stop: Callable[[], Awaitable[None]],
         *,
         explain: Explain = nobody,
+        quota: Quota = QUOTA,
         logs_requests: bool = True,
         origins: Origins = ALL_ORIGINS,
     ) -> None:
@@ -69,7 +71,7 @@ class GatewayApp:
         self._stop = stop
         self._desk = desk = Desk(ledger)
         self._last_hour = LastHour(desk, catalog, now_ms)
-        files = FileStore(objects, now_ms)
+        files = FileStore(objects, now_ms, quota)
         self._routes = Routes(
             [
                 Route("POST", "/v1/chat/completions", chat),

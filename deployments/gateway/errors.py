@@ -20,7 +20,8 @@
       TooLarge                   413  the body
         FileTooLarge             413  a file of `/v1/files`
       EncodingNotTaken           415  the body is compressed in a way that is not taken
-      OutOfCredit, BudgetSpent   429  not retried: waiting does not help
+      OutOfCredit, BudgetSpent, StorageFull
+                                 429  not retried: waiting does not help
       RateLimited                429  try again after `retry_after_s`
       EngineFailed               500  the engine broke off
       Unavailable                503  try again after `retry_after_s`: ModelWarming, Overloaded,
@@ -246,6 +247,19 @@ class BudgetSpent(GatewayError):
             f"The budget of this {whose} does not cover this request. Ask the operator to raise it, or wait for its next "
             "period.",
             code=f"{whose}_spend_limit_exceeded",
+        )
+
+
+class StorageFull(GatewayError):
+    status = 429
+    type = "insufficient_quota"
+    should_retry = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The files of this project take all the room that they may take. Delete some, or ask the operator for more.",
+            param="file",
+            code="storage_quota_exceeded",
         )
 
 

@@ -9,10 +9,11 @@ from pydantic import Field
 from accounting.key import KeyRecord, Scope
 from deployments.files.file import BYTES_MAX, File, FileMissing, Owner, Purpose
 from deployments.files.place import StoreFailed
+from deployments.files.quota import QuotaReached
 from deployments.files.store import FileStore
 from deployments.gateway.arrivals import Arrivals
 from deployments.gateway.asgi import Exchange
-from deployments.gateway.errors import BadRequest, FilesUnavailable, FileTooLarge, NothingOfThatName
+from deployments.gateway.errors import BadRequest, FilesUnavailable, FileTooLarge, NothingOfThatName, StorageFull
 from deployments.gateway.form import Form, read_query
 from deployments.gateway.keys import Keys
 from deployments.gateway.multipart import FormReader
@@ -61,7 +62,7 @@ class Files:
     async def _kept(self, exchange: Exchange) -> File:
         """What was uploaded, once it is stored."""
         form = FormReader(exchange.header("content-type"))
-        async with self._files.draft(self._owner(exchange)) as draft:
+        async with self._files.upload(self._owner(exchange)) as draft:
             async for chunk in exchange.chunks(max(BYTES_MAX.values()) + FORM_BYTES_MAX):
                 if of_file := form.feed(chunk):
                     await draft.write(of_file)
@@ -148,12 +149,14 @@ def check_size(form: FormReader, size_bytes: int) -> None:
 
 
 def of_store(handler: Handler) -> Handler:
-    """A handler that answers 503 where the store does not work."""
+    """A handler that answers 503 where the store does not work, and 429 where a project's files are too many."""
 
     @wraps(handler)
     async def answer(exchange: Exchange, **names: str) -> None:
         try:
             await handler(exchange, **names)
+        except QuotaReached:
+            raise StorageFull from None
         except StoreFailed as error:
             logger.error("files: %s", error)
             if exchange.started:

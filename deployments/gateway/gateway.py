@@ -16,6 +16,7 @@ from catalog import Catalog, ModelCard
 from deployments.batches.line import Answered
 from deployments.engines.door import engine_name
 from deployments.files.objects import open_objects
+from deployments.files.quota import QUOTA, Quota
 from deployments.files.store import FileStore
 from deployments.gateway import metrics as request_metrics
 from deployments.gateway import metrics_levels
@@ -85,6 +86,7 @@ class Gateway:
         media: MediaLimits,
         *,
         logs_requests: bool,
+        quota: Quota = QUOTA,
         origins: tuple[str, ...] = ALL_ORIGINS.allowed,
     ) -> None:
         self._catalog = catalog
@@ -97,6 +99,7 @@ class Gateway:
         self._buckets = buckets
         self._media = media
         self._logs_requests = logs_requests
+        self._quota = quota
         self._origins = Origins(origins)
 
     def __serve_build_asgi_app__(self) -> GatewayApp:
@@ -164,6 +167,7 @@ class Gateway:
             stop,
             explain=explain_by(messenger) if self._neighbours.scaled else unscaled,
             logs_requests=self._logs_requests,
+            quota=self._quota,
             origins=self._origins,
         )
         return self._built

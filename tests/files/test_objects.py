@@ -119,3 +119,11 @@ async def test_a_bucket_that_does_not_work_is_named(s3: str, use):
     """Here, there is none."""
     with pytest.raises(StoreFailed, match=r"a/.*check the bucket"):
         await use(open_objects("s3://nowhere/x"))
+
+
+async def test_objects_are_counted_with_their_bytes(objects: Objects):
+    """Those right below a prefix; nothing is none of them."""
+    assert await objects.stored("files/a/") == (0, 0)
+    for key in ("files/a/b", "files/a/c", "files/a/d/e", "files/b"):
+        await objects.write(key, b"four")
+    assert await objects.stored("files/a/") == (2, 8)

@@ -19,6 +19,7 @@ from accounting.sqlite import SqliteStore
 from accounting.store import Store
 from catalog import Catalog, ModelCard, load_catalog
 from deployments.files.objects import open_objects
+from deployments.files.quota import QUOTA, Quota
 from deployments.files.store import FileStore
 from deployments.gateway.admin.scaling import Explain, nobody
 from deployments.gateway.app import GatewayApp
@@ -233,6 +234,7 @@ async def running_house(
     waking: Waking | None = None,
     explain: Explain = nobody,
     post_ack_s: float = POST_ACK_S,
+    quota: Quota = QUOTA,
 ) -> AsyncIterator[House]:
     """Start it all. `wrap` makes another store around the real one; `files`: where files lie, if not in `folder`."""
     file, clock = folder / "ledger.db", Clock()
@@ -261,7 +263,9 @@ async def running_house(
             prices = {PRICE.model: PRICE}
             media = Media(fetcher, files=FileStore(objects, clock))
             chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits, waking=waking)
-            app = GatewayApp(chat, catalog, keys, ledger, metrics, objects, clock, start, stop, explain=explain)
+            app = GatewayApp(
+                chat, catalog, keys, ledger, metrics, objects, clock, start, stop, explain=explain, quota=quota
+            )
             await start()
             try:
                 yield House(

@@ -35,6 +35,7 @@ from deployments.gateway.errors import (
     PriceUnavailable,
     RateLimited,
     ScalingUnavailable,
+    StorageFull,
     TooLarge,
     UnknownOwner,
 )
@@ -69,6 +70,7 @@ TABLE = [
     (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),
     (BudgetSpent("project"), 429, QUOTA, "project_spend_limit_exceeded", NOT_RETRIED),
     (BudgetSpent("organization"), 429, QUOTA, "organization_spend_limit_exceeded", NOT_RETRIED),
+    (StorageFull(), 429, QUOTA, "storage_quota_exceeded", NOT_RETRIED),
     (
         RateLimited("images_per_minute", 20_001),
         429,

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import openai
@@ -10,8 +11,9 @@ import pytest
 from accounting.command import AddKey
 from accounting.key import Scope, mint
 from deployments.files.file import BYTES_MAX, MIB
+from deployments.files.quota import Quota
 from tests.gateway.client import Client
-from tests.gateway.house import House
+from tests.gateway.house import House, running_house
 from tests.gateway.test_idempotency import served
 
 
@@ -115,3 +117,19 @@ async def test_a_store_that_does_not_work_is_a_503(house: House):
     client = await Client(b"", house.key, "/v1/files/file-" + "0" * 35, "GET").ask(house.app)
     assert (client.status, client.error["code"]) == (503, "files_unavailable")
     assert client.headers["retry-after"] == "1"
+
+
+async def test_a_project_whose_files_have_no_room_left_is_told_so(tmp_path: Path):
+    """Not asked to try again; a file that is deleted makes room."""
+    async with (
+        running_house(tmp_path, quota=Quota(bytes_max=10)) as house,
+        served(house) as port,
+        openai.AsyncOpenAI(api_key=house.key, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0) as client,
+    ):
+        first = await client.files.create(file=("f", b"x" * 10), purpose="vision")
+        with pytest.raises(openai.RateLimitError) as refused:
+            await client.files.create(file=("f", b"x"), purpose="vision")
+        assert refused.value.code == "storage_quota_exceeded"
+        assert refused.value.response.headers["x-should-retry"] == "false"
+        await client.files.delete(first.id)
+        await client.files.create(file=("f", b"x" * 10), purpose="vision")
