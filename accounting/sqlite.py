@@ -1,6 +1,7 @@
 """The embedded store: one SQLite file in WAL mode with `synchronous=FULL`, and exactly one writer."""
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -27,7 +28,8 @@ class SqliteStore(SqlStore):
         self._file = file
         self._readers: list[sqlite3.Connection] = []  # those that no thread uses
         with _translated(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _keep_private(file)
             self._lock = _only_writer(file)
         # The writer calls from a pool thread, one call at a time.
         self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
@@ -191,13 +193,27 @@ def _refused(error: Exception) -> Refused:
 
 def _only_writer(file: Path) -> IO[str]:
     """Lock the ledger for this process. Raises `StoreError` if another process has it."""
-    lock = file.with_name(file.name + ".lock").open("w", encoding="utf-8")
+    lock = _lock_of(file).open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
         raise StoreError(f"{file}: another process writes this ledger; a SQLite ledger has one writer") from error
     return lock
+
+
+def _keep_private(file: Path) -> None:
+    """It holds answers, and whose they are. SQLite gives the files beside it its own mode; an earlier version did not."""
+    for each in (file, _lock_of(file)):
+        if not each.exists():
+            each.touch(0o600)
+    for each in (file, _lock_of(file), file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
+        if each.exists() and each.stat().st_mode & 0o077 and each.stat().st_uid == os.geteuid():
+            each.chmod(0o600)
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_name(file.name + ".lock")
 
 
 @contextmanager

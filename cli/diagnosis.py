@@ -49,12 +49,15 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Ray:
-    """What Ray's dashboard says. `applications` and `proxies` by name, each with its status."""
+    """What Ray's dashboard says. `applications` and `proxies` by name, each with its status. `asks_for_token`: it tells nobody
+    without one.
+    """
 
     version: str
     version_here: str
     applications: dict[str, str]
     proxies: dict[str, str]
+    asks_for_token: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _models(fleet: Fleet) -> Iterator[Finding]:
                 f"model {model}",
                 "warning",
                 "no replica is ready",
-                "right if it scales to zero; else see `serve status` and the replica's log",
+                "right if it scales to zero; else see `vlmfleet status` and the replica's log",
             )
 
 
@@ -196,9 +199,20 @@ def _told_by_ray(ray: Ray) -> Iterator[Finding]:
         )
     else:
         yield Finding("ray", "ok", f"version {ray.version}")
+    if ray.asks_for_token:
+        yield Finding("ray token", "ok", "its dashboard asks for one")
+    else:
+        yield Finding(
+            "ray token",
+            "warning",
+            "whoever reaches Ray's ports may run code on it",
+            "set RAY_AUTH_MODE=token before Ray starts, on all nodes: docs/operations.md",
+        )
     for name, status in ray.applications.items():
         if status != RUNNING:
-            yield Finding(f"application {name}", "fault", status.lower(), "`serve status` has its message")
+            yield Finding(
+                f"application {name}", "fault", status.lower(), "its status has the message: docs/operations.md"
+            )
     for name, status in ray.proxies.items():
         if status != HEALTHY:
             yield Finding(f"proxy {name}", "warning", status.lower(), "if it stays so: the log of Serve's controller")

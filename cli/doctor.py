@@ -23,6 +23,7 @@ from deployments.launch import state_folder
 
 PATIENCE_S = 30.0
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+APPLICATIONS = "/api/serve/applications/"
 # Samples come every ten seconds: these are the newest, and what lies in the future.
 SAMPLES_MS = 60_000
 FUTURE_MS = 3_600_000
@@ -113,7 +114,7 @@ def _ray(dashboard: str | None) -> Ray | Silent | None:
     if dashboard is None:
         return None
     try:
-        version, serve = _asked(dashboard, "/api/version"), _asked(dashboard, "/api/serve/applications/")
+        version, serve = _asked(dashboard, "/api/version"), _asked(dashboard, APPLICATIONS)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return Silent(
             "its dashboard does not answer", "forward its port 8265; set RAY_AUTH_TOKEN where there is a token"
@@ -123,6 +124,7 @@ def _ray(dashboard: str | None) -> Ray | Silent | None:
         importlib.metadata.version("ray"),
         {name: details["status"] for name, details in serve["applications"].items()},
         {details["node_ip"]: details["status"] for details in serve["proxies"].values()},
+        asks_for_token=not httpx.get(dashboard.rstrip("/") + APPLICATIONS, timeout=PATIENCE_S).is_success,
     )
 
 

@@ -5,7 +5,22 @@ import sys
 import typer
 
 from accounting.store import StoreError
-from cli import budgets, calibrate, credit, doctor, export, fleet, k8s, keys, ledger, price, reports, scaling, simulate
+from cli import (
+    budgets,
+    calibrate,
+    credit,
+    doctor,
+    export,
+    fleet,
+    k8s,
+    keys,
+    ledger,
+    price,
+    reports,
+    scaling,
+    simulate,
+    status,
+)
 from cli.failed import Failed
 from cli.table import visible
 from deployments.launch import LaunchError
@@ -17,6 +32,7 @@ app = typer.Typer(
     help="A self-hosted serving cluster for vision-language models, with a price on every answer.",
 )
 fleet.add_to(app)
+status.add_to(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(credit.app, name="credit")

@@ -1,7 +1,7 @@
 """A private Ray with vlmfleet on it, in the foreground: `python -m deployments.cluster SERVE_YAML`.
 
 Started by `deployments/launch.py` under a guard. Prints what happens, a line a change, and `ready` at the end of the
-start. SIGTERM shuts Serve and Ray down in order.
+start; beside the file it leaves `address`, where the Ray is. SIGTERM shuts Serve and Ray down in order.
 """
 
 import logging
@@ -17,9 +17,9 @@ from ray import serve
 from ray.serve._private.api import serve_start  # what `serve run` itself calls; there is no public form for a file
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
+from deployments.loopback import LOOPBACK, keep_to_loopback
+
 POLL_S = 0.5
-# Loopback, but not the one address that Ray replaces by the machine's own.
-LOOPBACK = "127.0.0.2"
 
 
 class DeployFailed(Exception):
@@ -29,10 +29,12 @@ class DeployFailed(Exception):
 def main(file: Path) -> None:
     signal.signal(signal.SIGTERM, _exit)
     config = ServeDeploySchema.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    keep_to_loopback()
     ray.init(
         address="local", namespace="serve", include_dashboard=False, logging_level=logging.WARNING,
         _node_ip_address=LOOPBACK,
     )  # fmt: skip
+    file.with_name("address").write_text(ray.get_runtime_context().gcs_address, encoding="utf-8")
     say("Ray is up")
     try:
         client = serve_start(http_options=config.http_options.model_dump(), proxy_location=config.proxy_location)

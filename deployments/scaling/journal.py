@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autoscaling.row import Row
+from deployments.private import opener, private_folder
 from deployments.scaling.rows import ROWS_KEPT
 
 
@@ -32,8 +33,8 @@ class Journal:
         if self._lines + len(lines) > self._full and self._file.exists():
             self._file.replace(self._before)
             self._lines = 0
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a") as file:
+        private_folder(self._file.parent)
+        with open(self._file, "a", opener=opener) as file:
             file.write("".join(lines))
         self._lines += len(lines)
 

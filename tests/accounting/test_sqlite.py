@@ -383,3 +383,29 @@ def test_a_migration_that_fails_leaves_the_old_version(old_file: Path, rows: Row
     assert rows("SELECT name FROM sqlite_schema WHERE name IN ('budget', 'rollup', 'hold_retry')") == []
     rows("DROP TABLE refund")
     SqliteStore(old_file, clock).close()
+
+
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_the_ledger_is_its_owners(tmp_path: Path, before: int | None):
+    """Every file of it, whatever the umask, and whatever an earlier version made of it: it holds answers."""
+    file = tmp_path / "ledger.db"
+    umask = os.umask(0)
+    try:
+        if before is not None:
+            with closing(sqlite3.connect(file)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA user_version = 0")
+                file.chmod(before)
+                with closing(SqliteStore(file, lambda: 0)):
+                    modes = modes_of(tmp_path)
+        else:
+            with closing(SqliteStore(file, lambda: 0)):
+                modes = modes_of(tmp_path)
+    finally:
+        os.umask(umask)
+    assert len(modes) == 4
+    assert set(modes.values()) == {0o600}
+
+
+def modes_of(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}

@@ -74,6 +74,7 @@ def test_what_is_wrong_with_a_fleet_is_found(seen: Fleet, check: str, level: str
         (replace(RAY, version="2.61.0"), "ray", "warning"),
         (replace(RAY, applications={"gateway": "DEPLOY_FAILED"}), "application gateway", "fault"),
         (replace(RAY, proxies={"10.0.0.1": "UNHEALTHY"}), "proxy 10.0.0.1", "warning"),
+        (replace(RAY, asks_for_token=False), "ray token", "warning"),
         (None, "ray", "unknown"),
     ],
 )
@@ -149,8 +150,9 @@ def test_where_nothing_answers_that_is_the_fault(vlmfleet: Vlmfleet):
 
 
 @pytest.fixture
-def dashboard() -> Iterator[str]:
-    """What Ray's dashboard answers, where one runs: its two pages, as Ray 2.60 has them."""
+def dashboard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """What Ray's dashboard answers, where one runs: its two pages, as Ray 2.60 has them, with a token and without."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the-token")
     pages = {
         "/api/version": {"version": "4", "ray_version": ray.__version__, "ray_commit": ""},
         "/api/serve/applications/": {
@@ -162,7 +164,8 @@ def dashboard() -> Iterator[str]:
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = json.dumps(pages[self.path]).encode()
-            self.send_response(200)
+            known = self.headers["authorization"] == "Bearer the-token" or self.server.open
+            self.send_response(200 if known else 401)
             self.end_headers()
             self.wfile.write(body)
 
@@ -170,15 +173,17 @@ def dashboard() -> Iterator[str]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Pages) as server:
+        server.open = request.param
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def test_rays_dashboard_is_asked(vlmfleet: Vlmfleet, fleet: Running, dashboard: str):
-    """An application that failed is a fault."""
+@pytest.mark.parametrize(("dashboard", "token"), [(False, "ok"), (True, "warning")], indirect=["dashboard"])
+def test_rays_dashboard_is_asked(vlmfleet: Vlmfleet, fleet: Running, dashboard: str, token: str):
+    """An application that failed is a fault. A dashboard that tells everybody belongs to a Ray without a token."""
     status, found = asked(vlmfleet, fleet, "--dashboard", dashboard)
-    assert (status, found["ray"], found["application gateway"]) == (1, "ok", "fault")
+    assert (status, found["ray"], found["application gateway"], found["ray token"]) == (1, "ok", "fault", token)
 
 
 def test_a_silent_dashboard_hides_no_other_check(vlmfleet: Vlmfleet, fleet: Running):

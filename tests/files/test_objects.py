@@ -1,6 +1,7 @@
 """Folders and buckets: one suite for both."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import boto3
@@ -127,3 +128,17 @@ async def test_objects_are_counted_with_their_bytes(objects: Objects):
     for key in ("files/a/b", "files/a/c", "files/a/d/e", "files/b"):
         await objects.write(key, b"four")
     assert await objects.stored("files/a/") == (2, 8)
+
+
+async def test_what_users_sent_is_the_owners(tmp_path: Path):
+    """Whatever the umask: folders and files."""
+    before = os.umask(0)
+    try:
+        await open_objects(str(tmp_path / "files")).write("contents/ab/cd", b"theirs")
+    finally:
+        os.umask(before)
+    assert [mode for mode in modes_below(tmp_path / "files") if mode & 0o077] == []
+
+
+def modes_below(folder: Path) -> list[int]:
+    return [path.stat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))]

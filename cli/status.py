@@ -1,0 +1,51 @@
+"""`vlmfleet status`: what Serve says of this machine's own fleet."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cli.failed import Failed
+from cli.options import AsJson
+from cli.table import show, text
+from deployments.launch import CHECKOUT, private_ray, state_folder
+
+# A Ray that has just lost its head is asked again and again.
+PATIENCE_S = 60
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Say of this machine's fleet which applications and deployments run, and of others why not: what `serve status` says
+    of a Ray of your own.
+    """
+    found = private_ray(state_folder())
+    if found is None:
+        raise Failed(
+            "vlmfleet does not run from this checkout; start it with: make up. Of a Ray of your own: serve status"
+        )
+    rows = _asked(*found)
+    show([text("name"), text("status"), text("message")], rows, {"data": rows}, as_json=as_json)
+
+
+def _asked(address: str, token: Path) -> list[dict[str, Any]]:
+    """Raises `Failed`."""
+    token_of_ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.status", address],
+            cwd=CHECKOUT, env=os.environ | token_of_ray, capture_output=True, check=True, timeout=PATIENCE_S,
+        )  # fmt: skip
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise Failed(
+            "the fleet's Ray does not answer; .vlmfleet/log has its last words. Start anew: make down up"
+        ) from error
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return rows
