@@ -153,6 +153,7 @@ class Gateway:
             await router.close()
             await ledger.close(CLOSE_PATIENCE_S)
             await fetcher.close()
+            media.close()
             await engines.close()
 
         self._built = GatewayApp(

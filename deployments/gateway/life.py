@@ -389,7 +389,7 @@ async def _diagnosed(error: Exception, admitted: Admitted, media: Media) -> Gate
     """What to tell the caller."""
     match error:
         case ImageRefused():
-            return await media.damaged(admitted.pictures) or error
+            return await media.damaged(admitted.pictures, admitted.job.demand.tenant) or error
         case GatewayError():
             return error
         case TimeoutError():

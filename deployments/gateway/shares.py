@@ -14,15 +14,21 @@ class Full(Exception):
 
 
 class Shares:
-    """`size` units of something, requests or bytes, of which tenants take and give back."""
+    """`size` units of something, requests or bytes, of which tenants take and give back; each `times_free` as many at most as
+    are left free.
+    """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, times_free: int = TIMES_FREE) -> None:
+        self._times_free = times_free
         self._free = size
         self._held: dict[str, int] = defaultdict(int)
 
     def fits(self, tenant: str, amount: int = 1) -> bool:
         """Whether so much more would be within the tenant's share."""
-        return amount <= self._free and self._held.get(tenant, 0) + amount <= TIMES_FREE * self._free
+        return amount <= self._free and self.holds(tenant) + amount <= self._times_free * self._free
+
+    def holds(self, tenant: str) -> int:
+        return self._held.get(tenant, 0)
 
     def take(self, tenant: str, amount: int = 1) -> None:
         """Raises `Full`; nothing is taken then."""

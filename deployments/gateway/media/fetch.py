@@ -6,14 +6,16 @@ and clips are compressed already; one that comes so all the same is unpacked, up
 
 import asyncio
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import aiohttp
 
-from deployments.gateway.media.address import AddressPolicy, GuardedResolver
+from deployments.gateway.media.address import TENANT, AddressPolicy, GuardedResolver
 from deployments.gateway.media.fault import Fault, NotDownloaded, TooManyBytes
 from deployments.gateway.media.flight import SingleFlight
 from deployments.gateway.media.packing import check_packing, unpacked
-from deployments.gateway.media.web_address import NotAnAddress, WebAddress, read_address
+from deployments.gateway.media.turns import Turns
+from deployments.gateway.media.web_address import CHARACTERS_MAX, NotAnAddress, WebAddress, read_address
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # The second is an answer that a proxy on the way has changed, such as by making the image smaller.
@@ -24,8 +26,8 @@ HEADERS = {"User-Agent": "vlmfleet", "Accept": "image/*, video/*, application/pd
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """`timeout_s` is for a whole download. `allowed_networks` are private networks that may be fetched from all the
-    same; none by default.
+    """`timeout_s` is for a whole download, from its turn on. `connections_per_host_max`: of one tenant.
+    `allowed_networks` are private networks that may be fetched from all the same; none by default.
     """
 
     redirects_max: int = 3
@@ -36,43 +38,53 @@ class FetchLimits:
 
 
 class Fetcher:
-    """Fetches over http and https; the same URL, asked for again meanwhile, once. One per gateway; `close` it."""
+    """Fetches over http and https, in turns by tenant; the same URL, asked for again meanwhile by the same tenant, once.
+    One per gateway; `close` it.
+    """
 
     def __init__(self, limits: FetchLimits) -> None:
         self._limits = limits
         self._policy = AddressPolicy(limits.allowed_networks)
         self._session: aiohttp.ClientSession | None = None
-        self._flights: SingleFlight[tuple[str, int], bytes] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, str, int], bytes] = SingleFlight()
+        self._turns = Turns(limits.connections_max)
+        # By tenant and host, while somebody is there.
+        self._hosts: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
 
-    async def fetch(self, url: str, bytes_max: int) -> bytes:
+    async def fetch(self, url: str, bytes_max: int, tenant: str = "") -> bytes:
         """The body behind `url`. Raises `Fault`."""
-        return await self._flights.join((url, bytes_max), lambda: self._fetch(url, bytes_max))
+        return await self._flights.join((tenant, url, bytes_max), lambda: self._fetch(url, bytes_max, tenant))
 
     async def close(self) -> None:
         if self._session:
             await self._session.close()
 
-    async def _fetch(self, url: str, bytes_max: int) -> bytes:
+    async def _fetch(self, url: str, bytes_max: int, tenant: str) -> bytes:
         try:
             address = read_address(url)
         except NotAnAddress as error:
-            message = "it is not an http, https or data URL (without user and password)"
+            message = f"it is not a data URL, or an http or https URL of at most {CHARACTERS_MAX} characters (without password)"
             raise Fault("invalid_image_url", message) from error
+        TENANT.set(tenant)  # of this flight alone, which is a task
         try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                return await self._follow(address, bytes_max)
+            async with self._turns.turn(tenant), asyncio.timeout(self._limits.timeout_s):
+                return await self._follow(address, bytes_max, tenant)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise NotDownloaded from error
 
-    async def _follow(self, address: WebAddress, bytes_max: int) -> bytes:
+    async def _follow(self, address: WebAddress, bytes_max: int, tenant: str) -> bytes:
         for _ in range(self._limits.redirects_max + 1):
             self._policy.check_host(address.host)
-            async with self._open().get(address.url, allow_redirects=False) as response:
+            async with self._room(tenant, address), self._open().get(address.url, allow_redirects=False) as response:
                 if response.status in REDIRECTS and "location" in response.headers:
                     address = address.redirected(response.headers["location"])
                     continue
                 return await _body(response, bytes_max)
         raise NotDownloaded
+
+    def _room(self, tenant: str, address: WebAddress) -> asyncio.Semaphore:
+        """For a few connections of a tenant to a host."""
+        return self._hosts.setdefault((tenant, address.host), asyncio.Semaphore(self._limits.connections_per_host_max))
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -80,8 +92,7 @@ class Fetcher:
                 resolver=GuardedResolver(self._policy),
                 use_dns_cache=False,
                 force_close=True,
-                limit=self._limits.connections_max,
-                limit_per_host=self._limits.connections_per_host_max,
+                limit=0,  # there is a turn for each
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

@@ -7,8 +7,8 @@ here a fault becomes the error that names the part of the request.
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-
-import pybase64
+from functools import partial
+from typing import Any
 
 from catalog.card import ModelCard
 from catalog.vision import NoVideo, UnsupportedSize
@@ -16,20 +16,21 @@ from deployments.files.file import Owner
 from deployments.gateway.errors import BadImage, BadRequest
 from deployments.gateway.media import image
 from deployments.gateway.media.cache import Cache
-from deployments.gateway.media.data_url import SCHEME, is_data_url, read_base64, write_data_url
-from deployments.gateway.media.decoders import Decoders
+from deployments.gateway.media.data_url import SCHEME, is_data_url, read_base64, read_data_url, write_data_url
 from deployments.gateway.media.fault import Fault, NotTaken
 from deployments.gateway.media.fetch import Fetcher
 from deployments.gateway.media.files import Files, NoFiles
-from deployments.gateway.media.kind import container_of, is_pdf
+from deployments.gateway.media.formats.anatomy import UPRIGHT
+from deployments.gateway.media.kind import container_of, image_format, is_pdf
 from deployments.gateway.media.picture import Picture, identity
 from deployments.gateway.media.s3 import Buckets
-from deployments.gateway.media.sandbox import Sandbox, SandboxLimits
+from deployments.gateway.media.sandbox import Effort, Sandbox, SandboxLimits
 from deployments.gateway.media.source import Sources, Wanted
-from deployments.gateway.media.threads import at_once_if_small
+from deployments.gateway.media.threads import Threads
 from deployments.gateway.media.view import Size, view
 from deployments.gateway.request import ChatRequest, Detail, File, Image, Medium, Place, Video
 
+IMAGE_READER = "deployments.gateway.media.remake"
 PDF_READER = "deployments.gateway.media.pdf"
 VIDEO_READER = "deployments.gateway.media.video"
 # What programs call a PDF.
@@ -42,6 +43,8 @@ PDF_TYPES = (
     "text/x-pdf",
 )
 VIDEOS_MAX = 1
+# Of one tenant at a time, and of another: what they do holds the interpreter's lock, and more of them would hold up the loop.
+THREADS = 2
 # What a page is rendered to at most: A4 at 144 dots an inch.
 PAGE_PIXELS_MAX = 2_100_000
 # vLLM's form of a video whose frames were taken already: each a JPEG in base64, joined by commas.
@@ -50,9 +53,8 @@ FRAMES_TYPE = "video/jpeg"
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What one gateway holds in memory. A pixel that is decoded takes up to 13 bytes."""
+    """Of one gateway. `sandbox`: of the processes for images, and again of those for PDFs and videos."""
 
-    pixels_in_flight_max: int = 64_000_000
     cache_bytes_max: int = 64 * 2**20
     sandbox: SandboxLimits = field(default_factory=SandboxLimits)
 
@@ -65,6 +67,7 @@ class _Part:
     place: Place
     card: ModelCard
     owner: Owner
+    effort: Effort
     pages_max: int
 
 
@@ -79,13 +82,26 @@ class Media:
         limits: MediaLimits | None = None,
     ) -> None:
         limits = limits or MediaLimits()
-        self._sources = Sources(fetcher, buckets or Buckets(), files or NoFiles())
-        self._decoders = Decoders(limits.pixels_in_flight_max)
-        self.cache: Cache[tuple[str, bytes, Size | None]] = Cache(limits.cache_bytes_max)
+        self._threads = Threads(THREADS, "media")
+        self._sources = Sources(fetcher, buckets or Buckets(), files or NoFiles(), self._threads)
+        self.cache: Cache[tuple[str, bytes, int, Size | None]] = Cache(limits.cache_bytes_max)
+        # Images are many and quick, so they do not wait for documents.
+        self._image_sandbox = Sandbox(limits.sandbox, kept=frozenset({IMAGE_READER}))
         self._sandbox = Sandbox(limits.sandbox)
 
-    async def load(self, chat: ChatRequest, card: ModelCard, owner: Owner) -> list[Picture]:
-        """Everything that the engine gets to see, in order. Raises `BadImage` or `BadRequest`, which name the part."""
+    def close(self) -> None:
+        """End what waits for work."""
+        self._image_sandbox.close()
+        self._sandbox.close()
+
+    async def load(
+        self, chat: ChatRequest, card: ModelCard, owner: Owner, effort: Effort | None = None
+    ) -> list[Picture]:
+        """Everything that the engine gets to see, in order. `effort` counts what it takes.
+
+        Raises `BadImage` or `BadRequest`, which name the part.
+        """
+        effort = effort or Effort(owner.path)
         media = chat.media()
         check_media(media, card)
         # A document may fill what the other parts leave.
@@ -93,7 +109,7 @@ class Media:
         try:
             async with asyncio.TaskGroup() as group:
                 parts = [
-                    group.create_task(self._load(_Part(content, place, card, owner, pages_max)))
+                    group.create_task(self._load(_Part(content, place, card, owner, effort, pages_max)))
                     for place, content in media
                 ]
         except ExceptionGroup as failures:
@@ -103,13 +119,14 @@ class Media:
         check_images([picture.place for picture in pictures if picture.kind == "image"], card)
         return pictures
 
-    async def damaged(self, pictures: list[Picture]) -> BadImage | None:
+    async def damaged(self, pictures: list[Picture], tenant: str) -> BadImage | None:
         """An engine could not read an image: decode each, to name the one at fault."""
         for picture in pictures:
             if picture.kind == "image":
-                data = pybase64.b64decode(picture.data_url.partition(",")[2])
+                data = read_data_url(picture.data_url)[1]
+                settings = {"format": image_format(data), "orientation": UPRIGHT, "size": None, "whole": True}
                 try:
-                    await asyncio.to_thread(image.check_decodes, data)
+                    await self._remade(data, Effort(tenant), **settings)
                 except Fault as fault:
                     return _named(fault, picture.place)
         return None
@@ -132,17 +149,28 @@ class Media:
         )
 
     async def _image(self, part: _Part, data: bytes, detail: Detail) -> Picture:
-        header = await at_once_if_small(image.measure, data, part.card.limits)
+        tenant = part.effort.tenant
+        header = await self._threads.run_if_large(tenant, image.measure, data, part.card.limits)
         seen, size = view(part.card.vision, header.width_px, header.height_px, detail)
-        media_type = header.media_type
+        content, media_type = header.content, header.media_type
         if not header.plain or size is not None:
-            key = part.owner.org_id, hashlib.sha256(data).digest(), size
-            original = data
-            data = await self.cache.get(key, lambda: self._decoders.run(header.pixels, image.remade, original, size))
-            media_type = image.FORMATS["PNG"]
-        name = await at_once_if_small(identity, data, part.card, part.owner)
-        data_url = await at_once_if_small(lambda data: write_data_url(media_type, data), data)
+            content, media_type = await self._plain(part, header, size), image.MEDIA_TYPES["PNG"]
+        name = await self._threads.run_if_large(tenant, identity, content, part.card, part.owner)
+        data_url = await self._threads.run_if_large(tenant, partial(write_data_url, media_type), content)
         return Picture(data_url, name, seen.vision_tokens, seen.encoder_patches, part.place)
+
+    async def _plain(self, part: _Part, header: image.Header, size: Size | None) -> bytes:
+        """Made anew, or as it was made before."""
+        made = partial(
+            self._remade, header.content, part.effort,
+            format=header.format, orientation=header.orientation, size=size, whole=header.whole,
+        )  # fmt: skip
+        digest = await self._threads.run_if_large(part.effort.tenant, _sha256, header.content)
+        return await self.cache.get((part.owner.org_id, digest, header.orientation, size), made)
+
+    async def _remade(self, data: bytes, effort: Effort, **settings: Any) -> bytes:
+        _, (made,) = await self._image_sandbox.read(IMAGE_READER, data, effort, **settings)
+        return read_base64(made.decode())
 
     async def _file(self, part: _Part, content: File) -> list[Picture]:
         limits = part.card.limits
@@ -153,7 +181,9 @@ class Media:
         data = await self._sources.read(sent, part.owner, wanted)
         if not is_pdf(data):
             return [await self._image(part, data, "auto")]
-        _, pages = await self._sandbox.read(PDF_READER, data, pages_max=part.pages_max, pixels_max=PAGE_PIXELS_MAX)
+        _, pages = await self._sandbox.read(
+            PDF_READER, data, part.effort, pages_max=part.pages_max, pixels_max=PAGE_PIXELS_MAX
+        )
         return [await self._image(part, read_base64(page.decode()), "auto") for page in pages]
 
     async def _video(self, part: _Part, url: str) -> Picture:
@@ -165,6 +195,7 @@ class Media:
         found, frames = await self._sandbox.read(
             VIDEO_READER,
             data,
+            part.effort,
             frames_max=inputs.frames_max,
             frames_per_s=inputs.frames_per_s,
             frame_pixels_max=limits.frame_pixels_max,
@@ -205,6 +236,10 @@ def check_images(places: list[Place], card: ModelCard) -> None:
             f"The request has {len(places)} images; this model takes at most {images_max}.",
             param=places[images_max].param,
         )
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _named(fault: Fault, place: Place) -> BadImage:

@@ -1,4 +1,4 @@
-"""Pages of a PDF as images. Runs as a process of its own: `python -m deployments.gateway.media.pdf SETTINGS < FILE`."""
+"""Pages of a PDF as images. Runs as a process of its own: `python -m deployments.gateway.media.pdf`."""
 
 import io
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
-"""The inside of a sandbox: a process that reads one hostile file, says what it found, and ends.
+"""The inside of a sandbox: a process that reads hostile files, one after the other, and says what it found.
 
-Its standard input is the file, its argument the settings in JSON. It answers on standard output: a line of JSON, then
-one line of base64 for each thing found. Little is imported: every file costs a start.
+On its standard input comes a line of JSON, with the settings and the number of bytes, and then the file. It answers on
+standard output: a line of JSON, one line of base64 for each thing found, and an empty line. It ends with its input.
+Little is imported: its start costs as well.
 """
 
 import base64
@@ -9,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable, Iterable
+from math import ceil
 from typing import Any
 
 from deployments.gateway.media.fault import Fault
@@ -19,22 +21,33 @@ Read = Callable[..., Found]
 
 
 def main(read: Read) -> None:
-    """`read(data, **settings)`, within limits that the kernel enforces. Its `Fault` becomes the answer."""
-    settings = json.loads(sys.argv[1])
-    _limit(settings.pop("memory_bytes_max"), settings.pop("cpu_s_max"))
-    out = sys.stdout.buffer
-    try:
-        found, things = read(sys.stdin.buffer.read(), **settings)
-        out.write(json.dumps(found).encode() + b"\n")
-        for thing in things:
-            out.write(base64.b64encode(thing) + b"\n")
-    except Fault as fault:
-        out.write(json.dumps({"code": fault.code, "message": fault.message}).encode() + b"\n")
+    """`read(data, **settings)` of each file, within limits that the kernel enforces. Its `Fault` becomes the answer."""
+    _limit_memory(int(sys.argv[1]))
+    files, out = sys.stdin.buffer, sys.stdout.buffer
+    while head := files.readline():
+        settings = json.loads(head)
+        _limit_cpu(settings.pop("cpu_s_max"))
+        data = files.read(settings.pop("bytes"))
+        try:
+            found, things = read(data, **settings)
+            out.write(json.dumps(found).encode() + b"\n")
+            for thing in things:
+                out.write(base64.b64encode(thing) + b"\n")
+        except Fault as fault:
+            out.write(json.dumps({"code": fault.code, "message": fault.message}).encode() + b"\n")
+        out.write(b"\n")
+        out.flush()
 
 
-def _limit(memory_bytes: int, cpu_s: int) -> None:
+def _limit_memory(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # No file is written; nor are there credentials in its environment.
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+def _limit_cpu(cpu_s: int) -> None:
+    """From now on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(used.ru_utime + used.ru_stime) + cpu_s, most))

@@ -1,7 +1,5 @@
 """Reading objects of S3, out of buckets that the operator has listed."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,6 +8,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.gateway.media.fault import Fault, NotDownloaded, TooManyBytes
+from deployments.gateway.media.threads import Threads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -27,16 +26,16 @@ class Buckets:
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self._names = frozenset(names)
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="s3")
+        self._readers = Threads(READERS, "s3")
 
-    async def read(self, url: str, bytes_max: int) -> bytes:
+    async def read(self, url: str, bytes_max: int, tenant: str) -> bytes:
         """The object at `s3://bucket/key`. Raises `Fault`; a bucket that is not listed looks like one that is not there."""
         if not self._names:
             raise Fault("invalid_image_url", "s3:// is not taken here. Send an http, https or data URL")
         bucket, _, key = url.removeprefix(SCHEME).partition("/")
         if bucket not in self._names or not key:
             raise NotDownloaded
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, bucket, key, bytes_max)
+        return await self._readers.run(tenant, self._read, bucket, key, bytes_max)
 
     def _read(self, bucket: str, key: str, bytes_max: int) -> bytes:
         try:

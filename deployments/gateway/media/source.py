@@ -12,7 +12,7 @@ from deployments.gateway.media.fetch import Fetcher
 from deployments.gateway.media.files import Files
 from deployments.gateway.media.s3 import SCHEME as S3
 from deployments.gateway.media.s3 import Buckets
-from deployments.gateway.media.threads import at_once_if_small
+from deployments.gateway.media.threads import Threads
 
 # What OpenAI's SDK and ours call an uploaded file.
 _FILE_ID = re.compile(r"file[-_][A-Za-z0-9_-]{1,100}")
@@ -34,10 +34,11 @@ class Wanted:
 class Sources:
     """Reads what a part of a request names, within the bytes that are wanted."""
 
-    def __init__(self, fetcher: Fetcher, buckets: Buckets, files: Files) -> None:
+    def __init__(self, fetcher: Fetcher, buckets: Buckets, files: Files, threads: Threads) -> None:
         self._fetcher = fetcher
         self._buckets = buckets
         self._files = files
+        self._threads = threads
 
     async def read(self, url: str, owner: Owner, wanted: Wanted) -> bytes:
         """The bytes, at least one. Raises `Fault` or `FilesUnavailable`."""
@@ -50,12 +51,18 @@ class Sources:
 
     async def _read(self, url: str, owner: Owner, wanted: Wanted) -> bytes:
         if is_data_url(url):
-            return await _inline(url, wanted)
+            return await self._inline(url, owner, wanted)
         if url.startswith(S3):
-            return await self._buckets.read(url, wanted.bytes_max)
+            return await self._buckets.read(url, wanted.bytes_max, owner.path)
         if _FILE_ID.fullmatch(url):
             return await self._file(url, owner, wanted.bytes_max)
-        return await self._fetcher.fetch(url, wanted.bytes_max)
+        return await self._fetcher.fetch(url, wanted.bytes_max, owner.path)
+
+    async def _inline(self, url: str, owner: Owner, wanted: Wanted) -> bytes:
+        media_type, data = await self._threads.run_if_large(owner.path, read_data_url, url)
+        if not wanted.takes(media_type):
+            raise NotTaken(wanted.taken)
+        return data
 
     async def _file(self, file_id: str, owner: Owner, bytes_max: int) -> bytes:
         try:
@@ -66,10 +73,3 @@ class Sources:
             raise Fault("image_file_not_found", "there is no such file here. Upload it, or send its content") from error
         except StoreFailed as error:
             raise FilesUnavailable from error
-
-
-async def _inline(url: str, wanted: Wanted) -> bytes:
-    media_type, data = await at_once_if_small(read_data_url, url)
-    if not wanted.takes(media_type):
-        raise NotTaken(wanted.taken)
-    return data

@@ -1,4 +1,4 @@
-"""Frames of a video. Runs as a process of its own: `python -m deployments.gateway.media.video SETTINGS < FILE`."""
+"""Frames of a video. Runs as a process of its own: `python -m deployments.gateway.media.video`."""
 
 import io
 from collections.abc import Iterator

@@ -6,6 +6,8 @@ from urllib.parse import quote, urljoin
 
 from yarl import URL
 
+# Signed URLs have some two thousand; servers take eight.
+CHARACTERS_MAX = 8_192
 SCHEMES = ("http", "https")
 _PATH_AND_QUERY = re.compile(r"[A-Za-z]+://[^/?#]*(?P<target>[^#]*)")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -15,7 +17,7 @@ _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class NotAnAddress(ValueError):
-    """Not an http or https URL without user and password."""
+    """Not an http or https URL without user and password, or one that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class WebAddress:
 
     def redirected(self, location: str) -> "WebAddress":
         """Where a redirect from here leads. Raises `NotAnAddress`."""
+        if len(location) > CHARACTERS_MAX:
+            raise NotAnAddress
         if _SCHEME.match(location):
             return read_address(location)
         if location.startswith("//"):
@@ -55,6 +59,8 @@ class WebAddress:
 
 def read_address(url: str) -> WebAddress:
     """Raises `NotAnAddress`."""
+    if len(url) > CHARACTERS_MAX:
+        raise NotAnAddress
     try:
         parsed = URL(url)
         text = _PATH_AND_QUERY.match(url)

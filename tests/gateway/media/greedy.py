@@ -1,6 +1,7 @@
 """A reader that does what a hostile file could make one do. Runs in a sandbox, as a program."""
 
 import signal
+import time
 from collections.abc import Iterator
 
 from deployments.gateway.media.reader import Found, main
@@ -12,6 +13,10 @@ def read(data: bytes, does: str) -> Found:
             return {"bytes": len(bytes(2 * 2**30))}, ()
         case "computes for ever":
             while True:
+                pass
+        case "computes half its time":
+            until_s = time.process_time() + 0.5
+            while time.process_time() < until_s:
                 pass
         case "sleeps for ever":
             signal.pause()

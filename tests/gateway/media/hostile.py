@@ -21,7 +21,7 @@ from deployments.gateway.media.fetch import Fetcher, FetchLimits
 from deployments.gateway.media.media import Media, MediaLimits
 from deployments.gateway.media.sandbox import SandboxLimits
 from deployments.gateway.request import ChatRequest
-from tests.gateway.media.samples import clip, image, pdf, png
+from tests.gateway.media.samples import chunk, clip, image, pdf, png, saved
 
 DEMO = load_catalog().find("demo-qwen2-vl")
 CARD = DEMO.model_copy(update={"inputs": DEMO.inputs.model_copy(update={"video": True})})
@@ -80,19 +80,85 @@ def profile_bomb() -> bytes:
     return png(8, 8, before=((b"iCCP", b"icc\0\0" + packed(256)),))
 
 
-def packed(size_mib: int) -> bytes:
+def packed(size_mib: int, level: int = 1) -> bytes:
     """So many zeros."""
-    packer = zlib.compressobj(1)
+    packer = zlib.compressobj(level)
     return b"".join(packer.compress(bytes(2**20)) for _ in range(size_mib)) + packer.flush()
 
 
-def many_scans() -> bytes:
-    """A progressive JPEG of 4 megapixels, each of its many scans a pass over all of them."""
+def many_profiles() -> bytes:
+    """A PNG whose profiles unpack to 185 MiB, in 200 KB."""
+    return png(8, 8, before=((b"iCCP", b"icc\0\0" + packed(1, 9)),) * 185)
+
+
+def many_notes() -> bytes:
+    """A PNG of notes that unpack to 600 MiB, each as large as Pillow takes one."""
+    notes = [(b"zTXt", b"%d\0\0" % i + packed(1, 9)) for i in range(200)]
+    history = b"XML:com.adobe.xmp\0\1\0\0\0" + packed(1, 9)
+    return png(8, 8, before=(*notes, *[(b"iTXt", history)] * 200, *[(b"zTXt", RAW_EXIF + packed(1, 9))] * 200))
+
+
+RAW_EXIF = b"Raw profile type exif\0\0"
+
+
+def many_parts() -> bytes:
+    """A PNG of a million chunks."""
+    return png(8, 8, before=((b"tEXt", b""),)).replace(chunk(b"tEXt", b""), chunk(b"tEXt", b"") * 1_000_000)
+
+
+def many_segments() -> bytes:
+    """A JPEG of a million comments."""
+    data = image(kind="JPEG")
+    return data[:2] + b"\xff\xfe\0\2" * 1_000_000 + data[2:]
+
+
+def filled_segments() -> bytes:
+    """A JPEG with nothing but fill bytes between its first two segments."""
+    data = image(kind="JPEG")
+    return data[:20] + b"\xff" * 4_000_000 + b"\0" + data[20:]
+
+
+def many_webp_chunks() -> bytes:
+    """A WebP of a million chunks."""
+    data = image(kind="WEBP")
+    chunks = data[12:] + b"NOTE\0\0\0\0" * 1_000_000
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def long_comment() -> bytes:
+    """A GIF with a comment in a million pieces."""
+    data = image(kind="GIF")
+    at = data.index(b",\0\0\0\0", 13)
+    return data[:at] + b"!\xfe" + b"\1x" * 1_000_000 + b"\0" + data[at:]
+
+
+def many_comments() -> bytes:
+    """A GIF with a million comments."""
+    data = image(kind="GIF")
+    at = data.index(b",\0\0\0\0", 13)
+    return data[:at] + b"!\xfe\0" * 1_000_000 + data[at:]
+
+
+def exif_bomb() -> bytes:
+    """A JPEG whose EXIF says of 5,000 things that each is all of it."""
+    entries = b"".join(struct.pack("<HHII", 1000 + i, 7, 60_000, 0) for i in range(5_000))
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 5_000) + entries
+    data = image(kind="JPEG")
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + data[2:]
+
+
+def many_scans(side_px: int = 2000, scans: int = 1_000) -> bytes:
+    """A progressive JPEG of so many pixels, each of its many scans a pass over all of them."""
     out = io.BytesIO()
-    Image.new("RGB", (2000, 2000)).save(out, "JPEG", progressive=True)
+    Image.new("RGB", (side_px, side_px)).save(out, "JPEG", progressive=True)
     data = out.getvalue()
     at = data.rindex(b"\xff\xda")
-    return data[:at] + data[at:-2] * 1_000 + data[-2:]
+    return data[:at] + data[at:-2] * scans + data[-2:]
+
+
+def large_and_clear() -> bytes:
+    """A PNG of 9 megapixels that has to be laid on white."""
+    return saved(Image.new("RGBA", (3000, 3000), (1, 2, 3, 4)))
 
 
 def many_frames(frames: int = 100_000) -> bytes:
@@ -145,9 +211,20 @@ CORPUS = {
     "huge JPEG": Hostile(huge_jpeg(), LARGE),
     "huge WebP": Hostile(huge_webp(), FORMAT),
     "GIF with a frame beyond its screen": Hostile(frame_beyond_its_screen(), LARGE),
-    "PNG with a packed note": Hostile(text_bomb(), FORMAT),
-    "PNG with a packed profile": Hostile(profile_bomb(), FORMAT),
+    "PNG with a packed note": Hostile(text_bomb(), None),
+    "PNG with a packed profile": Hostile(profile_bomb(), None),
+    "PNG of 185 profiles": Hostile(many_profiles(), None),
+    "PNG of 600 packed notes": Hostile(many_notes(), None),
+    "PNG of a million chunks": Hostile(many_parts(), INVALID),
+    "large clear PNG": Hostile(large_and_clear(), None),
     "JPEG of many scans": Hostile(many_scans(), INVALID),
+    "JPEG of 49 megapixels and 100 scans": Hostile(many_scans(7000, 90), INVALID),
+    "JPEG of a million comments": Hostile(many_segments(), INVALID),
+    "JPEG of fill bytes": Hostile(filled_segments(), None),
+    "JPEG with an EXIF bomb": Hostile(exif_bomb(), None),
+    "WebP of a million chunks": Hostile(many_webp_chunks(), INVALID),
+    "GIF with a long comment": Hostile(long_comment(), INVALID),
+    "GIF of a million comments": Hostile(many_comments(), INVALID),
     "GIF of 100,000 frames": Hostile(many_frames(), None),
     "half a PNG": Hostile(image()[:-60], PARSE),
     "half a JPEG": Hostile(image(kind="JPEG")[:-400], PARSE),
@@ -175,8 +252,8 @@ CORPUS = {
 }
 
 
-def request(hostile: Hostile) -> ChatRequest:
-    """The body of a request that shows it."""
+def request(hostile: Hostile, times: int = 1) -> ChatRequest:
+    """The body of a request that shows it, so many times."""
     base64 = pybase64.b64encode_as_string(hostile.data)
     match hostile.part:
         case "file":
@@ -186,7 +263,7 @@ def request(hostile: Hostile) -> ChatRequest:
         case _:
             content = {"url": f"data:image/png;base64,{base64}"}
     part = {"type": hostile.part, hostile.part: content}
-    return ChatRequest(model="demo", messages=[{"role": "user", "content": [part]}])
+    return ChatRequest(model="demo", messages=[{"role": "user", "content": [part] * times}])
 
 
 async def outcome(media: Media, hostile: Hostile, card: ModelCard = CARD) -> str | None:

@@ -24,6 +24,11 @@ def saved(shown: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A part of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png(
     width: int,
     height: int,
@@ -35,10 +40,6 @@ def png(
     after: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
     """A PNG from its parts: `rows` as they are before packing, and chunks before and after them."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
     if rows is None:
         rows = bytes((3 * width + 1) * height)

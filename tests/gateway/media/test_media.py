@@ -341,7 +341,7 @@ async def test_an_engine_that_could_not_read_an_image_learns_which(media: Media)
     hidden = bytearray(image(kind="PNG"))
     hidden[100:120] = bytes(20)
     pictures = await media.load(chat(data_url(image()), data_url(bytes(hidden))), DEMO, OWNER)
-    found = await media.damaged(pictures)
+    found = await media.damaged(pictures, OWNER.path)
     assert found is not None
     assert (found.code, found.param) == ("image_parse_error", "messages[0].content[1].image_url")
-    assert await media.damaged(pictures[:1]) is None
+    assert await media.damaged(pictures[:1], OWNER.path) is None

@@ -16,10 +16,12 @@ from deployments.gateway.media.files import NoFiles
 from deployments.gateway.media.media import Media
 from deployments.gateway.media.s3 import Buckets
 from deployments.gateway.media.source import Sources, Wanted
+from deployments.gateway.media.threads import Threads
 from deployments.gateway.request import ChatRequest
 from tests.gateway.house import CARD
 from tests.gateway.media.samples import data_url, image
 
+THREADS = Threads(1, "test")
 OWNER, STRANGER = Owner("org", "project"), Owner("org", "other")
 WANTED = Wanted(("image/",), "an image", 1000)
 FAILED, TOO_LARGE, INVALID = "failed_to_download_image", "image_file_too_large", "invalid_image_url"
@@ -46,7 +48,7 @@ def bucket() -> Iterator[None]:
 
 
 def sources(*buckets: str) -> Sources:
-    return Sources(Fetcher(FetchLimits()), Buckets(buckets), NoFiles())
+    return Sources(Fetcher(FetchLimits()), Buckets(buckets), NoFiles(), THREADS)
 
 
 async def test_an_object_is_read_from_a_listed_bucket(bucket: None):
@@ -113,7 +115,7 @@ async def test_a_file_is_measured_before_it_is_read(tmp_path: Path):
     store = FileStore(open_objects(str(tmp_path)), lambda: 1)
     file_id = await upload(store, b"x" * 1001)
     with pytest.raises(Fault) as refused:
-        await Sources(Fetcher(FetchLimits()), Buckets(), store).read(file_id, OWNER, WANTED)
+        await Sources(Fetcher(FetchLimits()), Buckets(), store, THREADS).read(file_id, OWNER, WANTED)
     assert refused.value.code == TOO_LARGE
 
 
