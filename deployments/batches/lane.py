@@ -9,17 +9,20 @@ from deployments.batches.line import Line, Result
 
 # When the engine has broken off so often, that is a line's answer: it may be the line that breaks it.
 TRIES_MAX = 3
+# When a line alone was refused so often while others of its model were answered, that is its answer: it is the line's own fault.
+TRIES_ALONE_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
     """A line is to be asked again. `may_run`: it may run somewhere, or be charged already, so its end must be seen.
-    `failure`: what it gets if this happens too often.
+    `failure`: what it gets if this happens too often; `counts_alone`: what happens to all lines at once is no fault of one.
     """
 
     wait_s: float
     may_run: bool = False
     failure: Result | None = None
+    counts_alone: bool = False
 
 
 Ask = Callable[[Line], Awaitable[Result | NotNow]]
@@ -50,6 +53,7 @@ class Lane:
         self._slots = slots
         self._stop = stop
         self._resume_at_s = 0.0
+        self._answered = 0
 
     async def run(
         self,
@@ -76,15 +80,22 @@ class Lane:
 
     async def _follow(self, line: Line, may_run: bool, ask: Ask, done: Callable[[Result], None]) -> None:
         """Ask for a line until it has its result."""
-        failures = 0
+        failures = failures_alone = 0
+        others = self._answered
         try:
             while may_run or not self._stop.is_set():
                 async with self._slots:
                     outcome = await ask(line)
                 if isinstance(outcome, NotNow) and outcome.failure:
-                    failures += 1
-                    outcome = outcome.failure if failures == TRIES_MAX else outcome
+                    if not outcome.counts_alone:
+                        failures += 1
+                    elif self._answered > others:
+                        failures_alone += 1
+                    others = self._answered
+                    if failures == TRIES_MAX or failures_alone == TRIES_ALONE_MAX:
+                        outcome = outcome.failure
                 if isinstance(outcome, Result):
+                    self._answered += 1
                     done(outcome)
                     return
                 may_run = outcome.may_run

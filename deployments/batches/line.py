@@ -79,6 +79,11 @@ def wait_s(answered: Answered) -> float | None:
         return WAIT_S
 
 
+def is_of_the_ledger(answered: Answered) -> bool:
+    """Whether the ledger did not take this line's hold: one line alone may be what it cannot take."""
+    return answered.status == 503 and orjson.loads(answered.body)["error"]["code"] == "ledger_unavailable"
+
+
 def result_of(name: str, line: Line, answered: Answered) -> Result:
     """The result of a line that was answered."""
     body = orjson.loads(answered.body)

@@ -12,7 +12,17 @@ from deployments.batches.batch import Asked, Progress
 from deployments.batches.book import Book
 from deployments.batches.journal import Begun
 from deployments.batches.lane import Lane, NotNow
-from deployments.batches.line import Line, Lines, Result, Unreachable, line_name, not_run, result_of, wait_s
+from deployments.batches.line import (
+    Line,
+    Lines,
+    Result,
+    Unreachable,
+    is_of_the_ledger,
+    line_name,
+    not_run,
+    result_of,
+    wait_s,
+)
 from deployments.batches.tally import NOTHING
 from deployments.batches.validation import ServedName
 from deployments.files.store import FileStore
@@ -125,7 +135,8 @@ class Running:
         except Unreachable:
             return NotNow(self._around.ask_again_s, may_run=True)
         if (again_s := wait_s(answered)) is not None:
-            return NotNow(again_s, may_run=answered.status == 409)
+            failure = result_of(name, line, answered) if is_of_the_ledger(answered) else None
+            return NotNow(again_s, may_run=answered.status == 409, failure=failure, counts_alone=True)
         result = result_of(name, line, answered)
         return NotNow(self._around.ask_again_s, failure=result) if answered.status == 500 else result
 

@@ -18,6 +18,7 @@ from accounting.limits import LimitState
 from accounting.price import Price, Quote, Work, quote
 from deployments.gateway.attempts import Attempts
 from deployments.gateway.errors import (
+    AnswerNotKept,
     BadRequest,
     BudgetSpent,
     ChargeUnconfirmed,
@@ -55,6 +56,7 @@ Tier = Literal["default", "batch"]
 
 REFUSALS: dict[Result, Callable[[], GatewayError]] = {
     Result.UNAVAILABLE: LedgerUnavailable,
+    Result.REPLAYED: AnswerNotKept,
     Result.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
     Result.IN_PROGRESS: InProgress,
     Result.NO_SUCH_PRICE: PriceUnavailable,

@@ -17,6 +17,7 @@
       BodyTooSlow                408  the body came too slowly
       InProgress                 409  the same request runs already; asked again after `retry_after_s`, it is answered
       Conflict                   409  not in the state that things are in; not retried: waiting does not help
+        AnswerNotKept            409  of the request of an Idempotency-Key: it was too long
       TooLarge                   413  the body
         FileTooLarge             413  a file of `/v1/files`
       EncodingNotTaken           415  the body is compressed in a way that is not taken
@@ -295,6 +296,16 @@ class InProgress(GatewayError):
 class Conflict(GatewayError):
     status = 409
     should_retry = False
+
+
+class AnswerNotKept(Conflict):
+    def __init__(self) -> None:
+        super().__init__(
+            "The request of this Idempotency-Key was answered and charged, and its answer was too long to be kept. Use a new "
+            "key for a new answer, and ask for less text.",
+            param="Idempotency-Key",
+            code="idempotency_answer_not_kept",
+        )
 
 
 class EngineFailed(GatewayError):

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from accounting.key import PREFIX, KeyRecord, Scope, sha256
-from accounting.store import Place
+from accounting.store import KeyChange, Place
 from deployments.gateway.errors import InvalidKey, LedgerUnavailable, NotAllowed
 from deployments.log import logger_for
 
@@ -45,6 +45,12 @@ class Keys:
         self._by_sha256 = {record.sha256: record for record in self._by_id.values()}
         self.loaded = True
 
+    def add(self, changes: list[KeyChange]) -> None:
+        """Those that follow the last ones."""
+        for change in changes:
+            self._by_id[change.record.id] = self._by_sha256[change.record.sha256] = change.record
+            self._seen = (change.seq,)
+
     async def refresh(self, ledger: Ledger) -> None:
         """Read what has changed; everything after a new connection, which may be to another ledger. Raises `NoAnswer` or
         `LedgerUnavailable`; the records of before stay in use.
@@ -53,17 +59,13 @@ class Keys:
             connection = ledger.connections
             if self.loaded and connection == self._connection:
                 async for page in ledger.pages("key_changes", after=self._seen):
-                    for change in page:
-                        self._add(change.record)
-                    self._seen = (page[-1].seq,)
+                    self.add(page)
                 return
-            records: list[KeyRecord] = []
-            seen: Place = ()
+            fresh = Keys(self._now_ms)
             async for page in ledger.pages("key_changes"):
-                records += [change.record for change in page]
-                seen = (page[-1].seq,)
-            self.replace(records)
-            self._seen, self._connection = seen, connection
+                fresh.add(page)
+            self._by_id, self._by_sha256, self._seen = fresh._by_id, fresh._by_sha256, fresh._seen
+            self._connection, self.loaded = connection, True
 
     def all(self) -> list[KeyRecord]:
         """Every record, oldest first."""
@@ -91,9 +93,6 @@ class Keys:
         if not self.loaded:
             raise LedgerUnavailable
         return self._working(self._by_id.get(key_id), scope)
-
-    def _add(self, record: KeyRecord) -> None:
-        self._by_id[record.id] = self._by_sha256[record.sha256] = record
 
     def _working(self, record: KeyRecord | None, scope: Scope | None) -> KeyRecord:
         if record is None or not record.works_at(self._now_ms()):

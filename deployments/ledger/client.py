@@ -16,7 +16,7 @@ import orjson
 
 from accounting import wire
 from accounting.bounds import unstorable
-from accounting.command import Command, FirstByte, Post, Reply, Result, Void
+from accounting.command import Command, FirstByte, Post, Refund, Reply, Result, Void
 from accounting.pages import place_of
 from accounting.store import Place
 from deployments.ledger.backlog import Backlog
@@ -252,7 +252,7 @@ def _name(command: Command | None) -> str:
     match command:
         case Post():
             return f"the charge of {command.charged_nano} nano-dollars for request {command.request_id}"
-        case Void() | FirstByte():
+        case Void() | Refund() | FirstByte():
             return f"{type(command).__name__} of request {command.request_id}"
     return type(command).__name__
 

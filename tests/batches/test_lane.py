@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from deployments.batches.lane import TRIES_MAX, Lane, NotNow
+from deployments.batches.lane import TRIES_ALONE_MAX, TRIES_MAX, Lane, NotNow
 from deployments.batches.line import Line, Result
 from deployments.batches.tally import FAILED, Tally
 
@@ -110,6 +110,25 @@ async def test_a_failure_is_an_answer_if_it_happens_too_often(gateway: Gateway):
     await gateway.run(lane(1))
     assert gateway.results == [failure]
     assert len(gateway.asked) == 3 * TRIES_MAX - 1
+
+
+async def test_a_line_that_is_refused_alone_has_that_for_its_answer(gateway: Gateway):
+    """Others are answered in between: it is the line's own fault."""
+    failure = Result(1, FAILED, b"refused")
+    gateway.told[1] = [NotNow(0.0, failure=failure, counts_alone=True)] * 1_000
+    await gateway.run(lane(200, at_once=2))
+    assert failure in gateway.results
+    assert len(gateway.results) == 200
+    assert gateway.asked.count(1) < 100  # of its refusals those count between which another was answered
+
+
+async def test_what_happens_to_all_lines_is_no_fault_of_one(gateway: Gateway):
+    """The ledger was away, say: they are asked until it is back."""
+    for number in (1, 2, 3):
+        refused = NotNow(0.0, failure=Result(number, FAILED, b"refused"), counts_alone=True)
+        gateway.told[number] = [refused] * 5 * TRIES_ALONE_MAX
+    await gateway.run(lane(3))
+    assert [result.ok for result in gateway.results] == [True] * 3
 
 
 async def test_a_lane_that_is_stopped_begins_nothing_more(gateway: Gateway):

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from deployments.batches.line import Answered, Line, line_name, not_run, result_of, wait_s
+from deployments.batches.line import Answered, Line, is_of_the_ledger, line_name, not_run, result_of, wait_s
 from deployments.batches.tally import FAILED, Tally
 
 LINE = Line(3, 0, 10, "a", "m")
@@ -42,6 +42,15 @@ def test_a_line_has_one_name_and_no_other_has_it():
 def test_what_passes_is_waited_for(status: int, headers: dict[str, str], wait: float | None):
     """And nothing else: a spent budget does not come back."""
     assert wait_s(Answered(status, headers, b"")) == wait
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_it"),
+    [(503, "ledger_unavailable", True), (503, "model_warming", False), (429, "rate_limit_exceeded", False)],
+)
+def test_the_ledger_may_refuse_one_line_alone(status: int, code: str, is_it: bool):
+    """Models and limits refuse whoever comes."""
+    assert is_of_the_ledger(Answered(status, {}, orjson.dumps({"error": {"code": code}}))) is is_it
 
 
 def test_an_answer_is_written_down_as_openai_does():

@@ -362,6 +362,7 @@ async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house:
         (Reply(Result.INVALID, blocked_by="request_id"), 503, "ledger_unavailable"),
         (Reply(Result.INVALID, blocked_by="user_id"), 400, None),
         (Reply(Result.UNAVAILABLE), 503, "ledger_unavailable"),
+        (Reply(Result.REPLAYED, "r"), 409, "idempotency_answer_not_kept"),
     ],
     ids=lambda value: f"{value.result}-{value.blocked_by}" if isinstance(value, Reply) else None,
 )

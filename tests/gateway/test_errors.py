@@ -5,6 +5,7 @@ import pytest
 
 from deployments.gateway.engine import ImageRefused
 from deployments.gateway.errors import (
+    AnswerNotKept,
     BadImage,
     BadRequest,
     BodyTooSlow,
@@ -70,6 +71,7 @@ TABLE = [
     (BudgetSpent("key"), 429, QUOTA, "key_spend_limit_exceeded", NOT_RETRIED),
     (BudgetSpent("project"), 429, QUOTA, "project_spend_limit_exceeded", NOT_RETRIED),
     (BudgetSpent("organization"), 429, QUOTA, "organization_spend_limit_exceeded", NOT_RETRIED),
+    (AnswerNotKept(), 409, INVALID, "idempotency_answer_not_kept", NOT_RETRIED),
     (StorageFull(), 429, QUOTA, "storage_quota_exceeded", NOT_RETRIED),
     (
         RateLimited("images_per_minute", 20_001),
