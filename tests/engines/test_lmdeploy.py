@@ -112,7 +112,7 @@ def test_a_cards_options_are_added_and_cannot_undo_ours():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"supported_parameters": ["seed", "tools", "logprobs"]}, "takes no logit_bias, logprobs; remove them"),
+        ({"supported_parameters": ["seed", "logit_bias", "logprobs"]}, "takes no logit_bias, logprobs; remove them"),
         ({"inputs": {"video": True}}, "takes no video"),
     ],
 )

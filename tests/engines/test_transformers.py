@@ -86,7 +86,7 @@ def test_a_hub_model_is_pinned_to_its_revision():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"supported_parameters": ["seed", "tools", "logprobs"]}, "takes no logprobs, tools; remove them"),
+        ({"supported_parameters": ["seed", "logit_bias", "logprobs"]}, "takes no logit_bias, logprobs; remove them"),
         ({"accelerators": {"kind": "L4", "count": 2, "usd_per_hour": "1"}}, "uses one accelerator"),
     ],
 )
