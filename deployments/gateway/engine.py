@@ -11,24 +11,22 @@ import orjson
 from catalog.card import ModelCard
 from deployments.gateway import trace
 from deployments.gateway.chat_form import defaults, formed
-from deployments.gateway.errors import BadRequest, ContextTooLong, EngineFailed, GatewayError, ModelWarming
+from deployments.gateway.engine_refusal import refusal
+from deployments.gateway.errors import EngineFailed, ModelWarming
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import OWN_FIELDS, Chat
 from deployments.gateway.slots import Replica
 from deployments.gateway.words import as_words_deep
-from deployments.log import logger_for
-
-logger = logger_for(__name__)
 
 CHAT_PATH = "/v1/chat/completions"
+HEALTH_PATH = "/health"
 CONNECT_TIMEOUT_S = 5.0
+HEALTH_TIMEOUT_S = 2.0
 KEEP_ALIVE_S = 3.0
 EVENT_START = b"data: "
 EVENT_END = b"\n\n"
+ERROR_START = b'data: {"error"'
 DONE_MARK = b"[DONE]"
-# How the engines say that a prompt is too long (vLLM 0.32).
-CONTEXT_WORDS = ("maximum context length", "max_model_len", "longer than the maximum model length")
-IMAGE_WORDS = ("failed to load image", "cannot identify image")
 
 
 class EngineBrokeOff(Exception):
@@ -56,11 +54,27 @@ def engine_request(chat: Chat, card: ModelCard, pictures: list[Picture], output_
     return body
 
 
+class EngineLost(Exception):
+    """The engine died while it had the request. Nothing of its answer was told to anybody."""
+
+
 class EngineAnswer:
     """An engine's 200. Read it whole, or event by event."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._first = b""
+
+    async def begun(self) -> None:
+        """Wait for the first bytes of a stream: its headers come before the engine does anything. Raises `EngineBrokeOff`."""
+        if self._response.content_type != "text/event-stream":
+            return
+        try:
+            self._first = await self._response.content.readany()
+        except aiohttp.ClientError as error:
+            raise EngineBrokeOff from error
+        if not self._first or self._first.startswith(ERROR_START):
+            raise EngineBrokeOff
 
     async def whole(self) -> dict[str, Any]:
         """The answer of a request without streaming. Raises `EngineBrokeOff`."""
@@ -76,7 +90,7 @@ class EngineAnswer:
         """The chunks of a stream, up to its `[DONE]`. Raises `EngineBrokeOff` if that never comes."""
         buffer = b""
         try:
-            async for data in self._response.content.iter_any():
+            async for data in self._data():
                 *events, buffer = (buffer + data).split(EVENT_END)
                 for event in events:
                     payload = event.removeprefix(EVENT_START)
@@ -89,6 +103,11 @@ class EngineAnswer:
         except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
             raise EngineBrokeOff from error
         raise EngineBrokeOff
+
+    async def _data(self) -> AsyncIterator[bytes]:
+        yield self._first
+        async for data in self._response.content.iter_any():
+            yield data
 
 
 class Engines:
@@ -103,8 +122,8 @@ class Engines:
     ) -> AsyncIterator[EngineAnswer]:
         """Send a request; leaving the context early closes the connection, which stops the engine's work.
 
-        Raises `ModelWarming` (nothing listens: the engine is restarting), `BadRequest` (the engine refused the request)
-        or `EngineFailed`.
+        Raises `ModelWarming` (the engine is restarting, and did nothing), `EngineLost` (it died meanwhile), `BadRequest`
+        (it refused the request) or `EngineFailed`.
         """
         headers = {
             "authorization": f"Bearer {replica.token}",
@@ -117,12 +136,10 @@ class Engines:
         except aiohttp.ClientConnectorError as error:
             raise ModelWarming from error
         except aiohttp.ClientError as error:
-            raise EngineFailed from error
+            raise await self._failure(replica) from error
         complete = False
         try:
-            if response.status != 200:
-                raise _refusal(response.status, await response.read(), context_tokens)
-            yield EngineAnswer(response)
+            yield await self._answer(response, replica, body, context_tokens)
             complete = True
         finally:
             # Back to the pool if it was read to its end; else closed, which is what tells the engine to stop.
@@ -135,6 +152,32 @@ class Engines:
         if self._session:
             await self._session.close()
 
+    async def _answer(
+        self, response: aiohttp.ClientResponse, replica: Replica, body: bytes, context_tokens: int
+    ) -> EngineAnswer:
+        """What a response is. Raises what `ask` does."""
+        try:
+            if response.status == 503:
+                raise ModelWarming
+            if response.status != 200:
+                refused = refusal(response.status, await response.read(), body, context_tokens)
+                raise refused or await self._failure(replica)
+            answer = EngineAnswer(response)
+            await answer.begun()
+        except (aiohttp.ClientError, EngineBrokeOff) as error:
+            raise await self._failure(replica) from error
+        return answer
+
+    async def _failure(self, replica: Replica) -> Exception:
+        """Why there is no answer: an engine that does not say that it is well has died, and all that it had with it."""
+        timeout = aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_S)
+        try:
+            async with self._open().get(replica.url + HEALTH_PATH, timeout=timeout) as response:
+                is_well = response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            is_well = False
+        return EngineFailed() if is_well else EngineLost()
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -144,27 +187,6 @@ class Engines:
                 read_bufsize=2**18,
             )
         return self._session
-
-
-class ImageRefused(BadRequest):
-    """The engine could not read an image: the gateway finds out which."""
-
-
-def _refusal(status: int, body: bytes, context_tokens: int) -> GatewayError:
-    """What an engine's error means for the caller. Its own words stay in our log: they may repeat the input."""
-    try:
-        message = str(orjson.loads(body)["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        message = ""
-    lowered = message.lower()
-    if any(words in lowered for words in CONTEXT_WORDS):
-        return ContextTooLong(context_tokens)
-    if any(words in lowered for words in IMAGE_WORDS):
-        return ImageRefused("The engine could not read an image of this request.", code="image_parse_error")
-    if 400 <= status < 500 and status not in (401, 403, 404, 408, 429):
-        return BadRequest("The model's engine refused a parameter of this request; see the model's documentation.")
-    logger.error("the engine answered %d: %s", status, message[:500])
-    return EngineFailed()
 
 
 def _has_choices(answer: object) -> bool:

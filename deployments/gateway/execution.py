@@ -12,8 +12,8 @@ from catalog.card import ModelCard
 from deployments.gateway import trace
 from deployments.gateway.answer import read_usage
 from deployments.gateway.coalesce import Answer, Lead
-from deployments.gateway.engine import EngineAnswer, Engines
-from deployments.gateway.errors import ModelWarming, Overloaded, Unavailable
+from deployments.gateway.engine import EngineAnswer, EngineLost, Engines
+from deployments.gateway.errors import EngineFailed, ModelWarming, Overloaded, Unavailable
 from deployments.gateway.forming import Demand, Forming, Turn
 from deployments.gateway.metrics import Metrics
 from deployments.gateway.route import Router
@@ -24,13 +24,17 @@ from deployments.scaling.signals import Signals, Visit
 
 logger = logger_for(__name__)
 
+# No replica's id: a death that was seen after it is another one.
+WAITED = "waited"
+
 
 class EngineAway(Exception):
-    """Nothing listens at the engine of this replica."""
+    """There is no engine at this replica: it restarts, or, `had_it`, it died under the request."""
 
-    def __init__(self, replica_id: str) -> None:
+    def __init__(self, replica_id: str, *, had_it: bool) -> None:
         super().__init__(replica_id)
         self.replica_id = replica_id
+        self.had_it = had_it
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,21 @@ class Executions:
                 yield TimedAnswer(await self._asked(stack, job, request_id, lead), turn, visit)
 
     async def _asked(self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead) -> EngineAnswer:
-        """Ask one replica, and once more another if nothing listens there: its engine restarts, and has done nothing.
+        """Ask one replica, and once more another if its engine restarts or dies: nothing of its answer was told yet.
 
-        Whoever waits for a model to start waits for it to come back, too.
+        Whoever waits for a model to start waits for it to come back, too. But a second engine that dies under the request is
+        the last: it may be what kills them.
         """
-        avoid, until_s = "", monotonic() + job.patience_s
+        avoid, lost, until_s = "", "", monotonic() + job.patience_s
         while True:
             is_first = not avoid
             try:
                 return await self._asked_once(stack, job, request_id, lead, avoid)
             except EngineAway as away:
+                # Asked again at once, an engine that is just dying is the same death.
+                if away.had_it and lost not in ("", away.replica_id):
+                    raise EngineFailed from away
+                lost = away.replica_id if away.had_it else lost
                 avoid = away.replica_id
                 reason: Exception = away
             except ModelWarming as error:
@@ -120,6 +129,7 @@ class Executions:
             if monotonic() >= until_s:
                 raise ModelWarming from reason
             await asyncio.sleep(LOOK_EVERY_S)
+            lost = lost and WAITED
 
     async def _asked_once(
         self, stack: AsyncExitStack, job: Job, request_id: str, lead: Lead, avoid: str
@@ -134,7 +144,10 @@ class Executions:
                 answer = await asking.enter_async_context(ask)
             except ModelWarming as error:
                 logger.warning("%s: nothing listens on replica %s", job.card.served_name, replica.id)
-                raise EngineAway(replica.id) from error
+                raise EngineAway(replica.id, had_it=False) from error
+            except EngineLost as error:
+                logger.error("%s: the engine of replica %s died under %s", job.card.served_name, replica.id, request_id)
+                raise EngineAway(replica.id, had_it=True) from error
             stack.push_async_exit(asking.pop_all())
             return answer
 

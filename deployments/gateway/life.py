@@ -19,7 +19,8 @@ from deployments.gateway.arrivals import ArrivalLimits, Arrivals
 from deployments.gateway.asgi import ClientLeft, Exchange
 from deployments.gateway.bill import Bill, Books, Caller, Stored, Tier
 from deployments.gateway.coalesce import Answer, Coalescer, Key, Lead
-from deployments.gateway.engine import EngineBrokeOff, Engines, ImageRefused, engine_request
+from deployments.gateway.engine import EngineBrokeOff, Engines, engine_request
+from deployments.gateway.engine_refusal import ImageRefused
 from deployments.gateway.errors import (
     BadRequest,
     ContextTooLong,

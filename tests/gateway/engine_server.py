@@ -21,9 +21,12 @@ Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.Stre
 
 @dataclass
 class Engine:
-    """What it was asked, and how it behaves. `parked`: it waits, for ever; `hung_up`: its caller left it so."""
+    """What it was asked, and how it behaves. `well`: as its `/health` says. `parked`: it waits, for ever; `hung_up`: its
+    caller left it so.
+    """
 
     behaves: Behaviour
+    well: bool = True
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -144,6 +147,38 @@ def dies_after(sent: int) -> Behaviour:
     return behave
 
 
+def dies() -> Behaviour:
+    """Its process is gone before it answers, and so is its health."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        engine.well = False
+        return await dies_after(0)(engine, request, asked)
+
+    return behave
+
+
+def dies_with(status: int, message: str = "EngineCore encountered an issue") -> Behaviour:
+    """Answers with an error, and is not well any more."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        engine.well = False
+        return await refuses(status, message)(engine, request, asked)
+
+    return behave
+
+
+def dies_in_the_first_event() -> Behaviour:
+    """A stream is begun before the engine does anything."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        engine.well = False
+        response = await _stream(request, [])
+        await response.write(b'data: {"error": {"message": "EngineCore encountered an issue"}}\n\n')
+        return await _end(response)
+
+    return behave
+
+
 def sends(body: bytes) -> Behaviour:
     """Sends a 200 with just these bytes."""
 
@@ -153,11 +188,12 @@ def sends(body: bytes) -> Behaviour:
     return behave
 
 
-def refuses(status: int, message: str) -> Behaviour:
+def refuses(status: int, message: str, param: str | None = None) -> Behaviour:
     """Answers with an error in vLLM's shape."""
 
     async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response({"error": {"message": message, "type": "BadRequestError"}}, status=status)
+        error = {"message": message, "type": "BadRequestError", "param": param}
+        return web.json_response({"error": error}, status=status)
 
     return behave
 
@@ -189,7 +225,11 @@ async def running_engine() -> AsyncIterator[Engine]:
         await engine.note(request, asked)
         return await engine.behaves(engine, request, asked)
 
+    async def health(request: web.Request) -> web.Response:
+        return web.Response(status=200 if engine.well else 503)
+
     app = web.Application(client_max_size=2**26)
+    app.router.add_get("/health", health)
     app.router.add_post("/v1/chat/completions", chat)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()

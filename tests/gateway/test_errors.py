@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from deployments.gateway.engine import ImageRefused
+from deployments.gateway.engine_refusal import ImageRefused
 from deployments.gateway.errors import (
     AnswerNotKept,
     BadImage,

@@ -13,9 +13,18 @@ from deployments.gateway.engine import Engines
 from deployments.gateway.errors import EngineFailed, ModelWarming
 from deployments.gateway.execution import Executions, Job
 from deployments.gateway.forming import Demand, Forming
+from deployments.gateway.route import Router
 from deployments.gateway.slots import Replica, Wish
-from tests.gateway.engine_server import dies_after, running_engine
-from tests.gateway.house import CARD, WORK, Counted
+from tests.gateway.engine_server import (
+    Behaviour,
+    dies,
+    dies_after,
+    dies_in_the_first_event,
+    dies_with,
+    refuses,
+    running_engine,
+)
+from tests.gateway.house import CARD, WORK, Counted, OneReplica
 
 JOB = Job(CARD, b"{}", Demand("tenant", 100), "image", 60.0, WORK)
 
@@ -48,7 +57,7 @@ def nobody() -> str:
         return f"http://127.0.0.1:{closed.getsockname()[1]}"
 
 
-async def ask(router: TwoReplicas, job: Job = JOB) -> list[str]:
+async def ask(router: Router, job: Job = JOB) -> list[str]:
     """The replicas whose slots were taken, in order."""
     engines, led = Engines(), list[str]()
     executions = Executions(Forming(router.replicas), router, engines, Counted())
@@ -109,10 +118,46 @@ async def test_who_waits_for_a_start_waits_for_a_lost_model(
         assert len(engine.asked) == int(is_answered)
 
 
-async def test_an_engine_that_had_the_request_is_not_asked_twice():
-    """What it did of it is not known."""
+DEATHS = pytest.mark.parametrize(
+    "behaves",
+    [dies(), dies_with(500), dies_with(503), dies_in_the_first_event()],
+    ids=["hangs up", "500", "503", "in the first event"],
+)
+
+
+@DEATHS
+async def test_a_request_goes_elsewhere_when_its_engine_dies_under_it(behaves: Behaviour):
+    """Nothing of its answer was told to anybody."""
+    async with running_engine() as dying, running_engine() as engine:
+        dying.behaves = behaves
+        router = TwoReplicas(dying.url, engine.url)
+        assert await ask(router) == ["first", "second"]
+        assert (len(dying.asked), len(engine.asked), router.failed) == (1, 1, ["first"])
+
+
+@DEATHS
+async def test_where_there_is_no_other_replica_the_model_starts_again(behaves: Behaviour):
+    """So the caller is told to come back, whether the dying engine answered him twice or not."""
+    async with running_engine() as dying:
+        dying.behaves = behaves
+        with pytest.raises(ModelWarming):
+            await ask(OneReplica(dying.url))
+
+
+async def test_a_request_under_which_two_engines_died_has_no_third():
+    """It may be what kills them."""
+    async with running_engine() as first, running_engine() as second:
+        first.behaves = second.behaves = dies()
+        with pytest.raises(EngineFailed):
+            await ask(TwoReplicas(first.url, second.url), replace(JOB, patience_s=60.0))
+        assert (len(first.asked), len(second.asked)) == (1, 1)
+
+
+@pytest.mark.parametrize("behaves", [dies_after(0), refuses(500, "a fault")], ids=["hangs up", "500"])
+async def test_a_failure_of_an_engine_that_is_well_is_the_requests_own(behaves: Behaviour):
+    """What it did of it is not known, and another engine would do the same."""
     async with running_engine() as engine:
-        engine.behaves = dies_after(0)
+        engine.behaves = behaves
         with pytest.raises(EngineFailed):
             await ask(TwoReplicas(engine.url, engine.url))
         assert len(engine.asked) == 1

@@ -27,7 +27,9 @@ from tests.gateway.engine_server import (
     Behaviour,
     answers,
     chunks,
+    dies,
     dies_after,
+    dies_with,
     parks_after,
     pauses_after,
     refuses,
@@ -159,6 +161,8 @@ async def test_a_request_that_the_server_cancels_is_settled(house: House):
     ("behaves", "status", "code", "outcome"),
     [
         (dies_after(0), 500, "server_error", Outcome.ENGINE_FAILED),
+        (dies(), 503, "model_warming", Outcome.NO_REPLICA),
+        (dies_with(500), 503, "model_warming", Outcome.NO_REPLICA),
         (refuses(500, "out of memory"), 500, "server_error", Outcome.ENGINE_FAILED),
         (refuses(401, "Unauthorized"), 500, "server_error", Outcome.ENGINE_FAILED),
         (refuses(400, "This model's maximum context length is 2048"), 400, "context_length_exceeded", Outcome.REFUSED),

@@ -18,8 +18,7 @@ from PIL import Image
 
 from catalog import ModelCard
 from catalog.vision import Moondream, PaliGemma, SmolVlm2, UnsupportedSize
-from deployments.gateway.engine import ImageRefused
-from deployments.gateway.engine import _refusal as refusal
+from deployments.gateway.engine_refusal import ImageRefused, refusal
 from deployments.gateway.errors import BadRequest, ContextTooLong
 from tests.models.families import Family, families
 from tests.models.internvl2 import encoded, image, picture
