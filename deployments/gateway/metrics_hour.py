@@ -51,18 +51,25 @@ class LastHour:
         self._rates = {card.served_name: _seconds_per_nano(card.accelerators) for card in catalog}
         self._models = tuple(self._rates)
         self._now_ms = now_ms
-        self._looking = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._looked_at_ms = -LOOK_EVERY_MS
         self._hour = Hour()
 
     async def look(self) -> Hour:
-        """Raises `LedgerUnavailable`."""
-        async with self._looking:
+        """Raises `LedgerUnavailable`. Whoever asks while it is read waits for the same; if he leaves, it is read all the same."""
+        if self._reading is None and self._now_ms() - self._looked_at_ms >= LOOK_EVERY_MS:
+            self._reading = asyncio.create_task(self._look())
+        if self._reading:
+            await asyncio.shield(self._reading)
+        return self._hour
+
+    async def _look(self) -> None:
+        try:
             now_ms = self._now_ms()
-            if now_ms - self._looked_at_ms >= LOOK_EVERY_MS:
-                self._hour = await self._read(now_ms)
-                self._looked_at_ms = now_ms
-            return self._hour
+            self._hour = await self._read(now_ms)
+            self._looked_at_ms = now_ms
+        finally:
+            self._reading = None
 
     async def _read(self, now_ms: int) -> Hour:
         """Slice by slice: what is held of an hour's attempts at once is a slice of them."""
