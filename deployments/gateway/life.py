@@ -35,6 +35,7 @@ from deployments.gateway.errors import (
 from deployments.gateway.execution import Executions, Job
 from deployments.gateway.forming import Forming, demand_of
 from deployments.gateway.keys import Keys
+from deployments.gateway.media.allowance import Allowance, Effort
 from deployments.gateway.media.media import Media
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.metrics import Metrics
@@ -121,6 +122,7 @@ class ChatCompletions:
         self._metrics = metrics
         self._limits = limits
         self.arrivals = Arrivals(limits.arrivals)
+        self._allowance = Allowance()
 
     async def __call__(self, exchange: Exchange) -> None:
         """The life of a request. Raises `GatewayError` for what is told to the caller before a byte was sent."""
@@ -132,8 +134,12 @@ class ChatCompletions:
     async def run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> None:
         """The same for a caller who is known already: a line of a batch is one."""
         exchange.notes["key_id"] = key.id
+        with self._allowance.effort(key) as effort:
+            await self._run(exchange, key, idempotency_key, effort)
+
+    async def _run(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None, effort: Effort) -> None:
         with trace.step("admit"):
-            admitted = await self._admit(exchange, key, idempotency_key)
+            admitted = await self._admit(exchange, key, idempotency_key, effort)
         async with (
             self._settled(admitted, exchange),
             exchange.while_connected(),
@@ -154,8 +160,9 @@ class ChatCompletions:
                     await _relay_stream(engine_answer, admitted, exchange, deadline)
                 else:
                     await _relay_whole(engine_answer, admitted, exchange, deadline)
+                effort.is_paid = True
 
-    async def _admit(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None) -> Admitted:
+    async def _admit(self, exchange: Exchange, key: KeyRecord, idempotency_key: str | None, effort: Effort) -> Admitted:
         """Everything before the GPU: nothing is held until all of it is right."""
         raw = await exchange.body(self._limits.body_bytes_max)
         chat = parse(raw)
@@ -171,14 +178,15 @@ class ChatCompletions:
             chat = grounding.for_engine(chat, kind, card)
         chat = without_neutral(chat, card)
         check_against_card(chat, card)
+        deadline_s, began_s = self._deadline_s(exchange, chat.request), exchange.elapsed_s()
         with trace.step("media"):
-            pictures = await self._media.load(chat.request, card, Owner(key.org_id, key.project_id))
+            pictures = await self._pictures(exchange, chat.request, card, Owner(key.org_id, key.project_id), effort)
+        deadline_s -= exchange.elapsed_s() - began_s
         places = grounding.reading(kind, card, pictures) if kind else None
         output_tokens_max = chat.request.output_tokens_asked or card.limits.output_tokens_default
         sent = engine_request(chat, card, pictures, output_tokens_max)
         work = bounded_work(sent, card, pictures)
         body = encoded(sent)
-        deadline_s = self._deadline_s(exchange, chat.request)
         tier = tier_of(exchange)
         demand = demand_of(work, f"{key.org_id}/{key.project_id}", is_batch=tier == "batch")
         # A batch has a day: its lines wait for a model to start.
@@ -192,6 +200,16 @@ class ChatCompletions:
         # Last: from here on a hold may exist, and only `_settled` ends it.
         bill = self._books.open_bill(caller, price, work, hashlib.sha256(raw).hexdigest(), deadline_s)
         return Admitted(bill, job, shared_as, pictures, chat.request, Transcript(), places)
+
+    async def _pictures(
+        self, exchange: Exchange, chat: ChatRequest, card: ModelCard, owner: Owner, effort: Effort
+    ) -> list[Picture]:
+        """What the request shows, made ready within its deadline, and only while its client is there."""
+        try:
+            async with exchange.while_connected(), asyncio.timeout(self._deadline_s(exchange, chat)):
+                return await self._media.load(chat, card, owner, effort)
+        except TimeoutError:
+            raise Overloaded from None
 
     def _deadline_s(self, exchange: Exchange, chat: ChatRequest) -> float:
         """The client's own patience for a whole answer, where the SDK tells it: given-up work is not worth a GPU."""

@@ -246,7 +246,8 @@ async def running_house(
         )
         writer = Writer(wrap(store) if wrap else store)
         ledger, engines, fetcher = LedgerClient(writer.locate), Engines(), Fetcher(FetchLimits())
-        keys, metrics = Keys(clock), Counted()
+        keys, metrics, objects = Keys(clock), Counted(), open_objects(files or str(folder / "files"))
+        media = Media(fetcher, files=FileStore(objects, clock))
 
         async def start() -> None:
             ledger.start()
@@ -255,13 +256,13 @@ async def running_house(
         async def stop() -> None:
             await ledger.close(5.0)
             await engines.close()
+            media.close()
 
         async with writer.running(), running_engine() as engine:
             router = OneReplica(engine.url)
-            catalog, objects = Catalog([CARD]), open_objects(files or str(folder / "files"))
+            catalog = Catalog([CARD])
             books = Books(ledger, "gw_1", lambda: 0.0, clock, post_ack_s)
             prices = {PRICE.model: PRICE}
-            media = Media(fetcher, files=FileStore(objects, clock))
             chat = ChatCompletions(catalog, prices, keys, media, books, router, engines, metrics, limits, waking=waking)
             app = GatewayApp(
                 chat, catalog, keys, ledger, metrics, objects, clock, start, stop, explain=explain, quota=quota

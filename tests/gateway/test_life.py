@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from deployments.gateway import life
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.forming import budget, former
 from deployments.gateway.life import ChatLimits, may_share
+from deployments.gateway.media import allowance
 from deployments.gateway.request import parse
 from tests.gateway.client import Client
 from tests.gateway.engine_server import (
@@ -38,6 +41,8 @@ from tests.gateway.engine_server import (
     whole,
 )
 from tests.gateway.house import CARD, PRICE, STREAM, House, charge_nano, question, running_house
+from tests.gateway.media.hostile import exploding_pdf
+from tests.gateway.media.samples import data_url, image, pdf
 
 WAIT_S = 10.0  # never reached: these waits end by an event
 DAY_MS = 86_400_000
@@ -549,3 +554,39 @@ async def test_a_client_that_leaves_the_queue_costs_the_engine_nothing(house: Ho
     await first
     assert len(house.engine.asked) == 1
     assert {row["outcome"] for row in await house.usage()} == {Outcome.CLIENT_LEFT_EARLY, Outcome.COMPLETE}
+
+
+def showing(data: bytes, part: str = "file") -> bytes:
+    """The body of a request that shows a file."""
+    content = {"file_data": data_url(data, "application/pdf")} if part == "file" else {"url": data_url(data)}
+    return orjson.dumps({"model": "demo", "messages": [{"role": "user", "content": [{"type": part, part: content}]}]})
+
+
+async def test_a_client_that_leaves_ends_the_work_on_its_media(house: House):
+    """Before there is any hold."""
+    leaving, left = house.begin(showing(exploding_pdf()))
+    await until(lambda: bool(psutil.Process().children()))
+    leaving.leave()
+    await left
+    assert psutil.Process().children() == []
+    assert leaving.sent == []
+    assert house.rows("SELECT request_id FROM hold") == []
+
+
+async def test_media_are_made_ready_within_the_deadline(house: House):
+    """Which is the client's own where its SDK tells it."""
+    late = await house.ask(showing(exploding_pdf()), x_stainless_read_timeout="0.5")
+    assert (late.status, late.error["code"]) == (503, "overloaded")
+    assert psutil.Process().children() == []
+
+
+async def test_work_on_media_that_nobody_pays_for_has_an_end(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Requests that are answered may show as much as they like."""
+    monkeypatch.setattr(allowance, "SECONDS_MAX", 0.0)
+    for _ in range(2):
+        assert (await house.ask(showing(image(mode="RGBA"), "image_url"))).status == 200
+    assert (await house.ask(showing(pdf()[:200]))).error["code"] == "image_parse_error"
+    refused = await house.ask(showing(pdf()))
+    assert (refused.status, refused.error["param"]) == (429, "media_seconds")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert (await house.ask(question())).status == 200  # nothing of it needs a process

@@ -15,6 +15,7 @@ from catalog.vision import NoVideo, UnsupportedSize
 from deployments.files.file import Owner
 from deployments.gateway.errors import BadImage, BadRequest
 from deployments.gateway.media import image
+from deployments.gateway.media.allowance import Effort
 from deployments.gateway.media.cache import Cache
 from deployments.gateway.media.data_url import SCHEME, is_data_url, read_base64, read_data_url, write_data_url
 from deployments.gateway.media.fault import Fault, NotTaken
@@ -24,7 +25,7 @@ from deployments.gateway.media.formats.anatomy import UPRIGHT
 from deployments.gateway.media.kind import container_of, image_format, is_pdf
 from deployments.gateway.media.picture import Picture, identity
 from deployments.gateway.media.s3 import Buckets
-from deployments.gateway.media.sandbox import Effort, Sandbox, SandboxLimits
+from deployments.gateway.media.sandbox import Sandbox, SandboxLimits
 from deployments.gateway.media.source import Sources, Wanted
 from deployments.gateway.media.threads import Threads
 from deployments.gateway.media.view import Size, view
@@ -99,7 +100,7 @@ class Media:
     ) -> list[Picture]:
         """Everything that the engine gets to see, in order. `effort` counts what it takes.
 
-        Raises `BadImage` or `BadRequest`, which name the part.
+        Raises `BadImage` or `BadRequest`, which name the part, or what `effort` raises.
         """
         effort = effort or Effort(owner.path)
         media = chat.media()

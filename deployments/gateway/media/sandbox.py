@@ -9,17 +9,17 @@ import json
 import os
 import subprocess
 import sys
-import time
 import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
 
+from deployments.gateway.media.allowance import Effort
 from deployments.gateway.media.fault import Fault
 from deployments.gateway.media.turns import Turns
 
@@ -36,23 +36,6 @@ class SandboxLimits:
     cpu_s_max: int = 10
     memory_bytes_max: int = 1536 * 2**20
     answer_bytes_max: int = 64 * 2**20
-
-
-@dataclass(slots=True)
-class Effort:
-    """What one request's media take: `spent_s` of the processes' time."""
-
-    tenant: str
-    spent_s: float = 0.0
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count the time that the block takes."""
-        began_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self.spent_s += time.monotonic() - began_s
 
 
 class Sandbox:
@@ -76,12 +59,12 @@ class Sandbox:
     async def read(self, module: str, data: bytes, effort: Effort, **settings: Any) -> Answer:
         """What `module` found in the file, and the lines of base64. Raises `Fault`."""
         async with self._turns.turn(effort.tenant):
-            idle = self._idle[module]
-            process = idle.pop() if idle else ReaderProcess(module, self._limits)
             with effort.counted():
+                idle = self._idle[module]
+                process = idle.pop() if idle else ReaderProcess(module, self._limits)
                 found, things = await self._read(process, data, settings, keep=module in self._kept)
-            if module in self._kept:
-                idle.append(process)
+                if module in self._kept:
+                    idle.append(process)
         if "code" in found:
             raise Fault(found["code"], found["message"])
         return found, things

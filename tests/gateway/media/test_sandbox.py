@@ -5,8 +5,9 @@ import psutil
 import pybase64
 import pytest
 
+from deployments.gateway.media.allowance import Effort
 from deployments.gateway.media.fault import Fault
-from deployments.gateway.media.sandbox import Answer, Effort, Sandbox, SandboxLimits
+from deployments.gateway.media.sandbox import Answer, Sandbox, SandboxLimits
 
 GREEDY = "tests.gateway.media.greedy"
 LIMITS = SandboxLimits(timeout_s=20, cpu_s_max=1, answer_bytes_max=8 * 2**20)
