@@ -1,8 +1,12 @@
-"""Run a command so that nothing of it outlives its owner: `python guard.py GRACE_S COMMAND...`
+"""Run a command so that nothing of it outlives its owner: `python guard.py GRACE_S MEMORY_BYTES_MAX COMMAND...`
 
 The owner holds the other end of this process's standard input. However the owner dies, SIGKILL included, that end
 closes, and every descendant of the command is killed at once. SIGTERM asks for a graceful end: the command gets
 SIGTERM and `GRACE_S` seconds before everything is killed. The exit status is the command's.
+
+Where `MEMORY_BYTES_MAX` is not 0, a command whose processes come to hold more memory of their own than that is killed with
+all of them, before the machine runs out of it; the exit status is `MEMORY_STATUS` then, and the last line says so. A limit
+of the kernel's would do the same only where we may make cgroups; `RLIMIT_AS` counts what CUDA reserves and never uses.
 
 Standard library only, and Linux only: it becomes the *subreaper* of everything below it, so that daemons and orphaned
 grandchildren (vLLM's engine core, Ray's own processes) cannot slip away. It runs in a session of its own, because Ray
@@ -16,27 +20,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.5
+MEMORY_STATUS = 89
 
 GUARD = Path(__file__)
 
 
-def guarded(command: list[str], grace_s: float) -> list[str]:
+def guarded(command: list[str], grace_s: float, memory_bytes_max: int = 0) -> list[str]:
     """The command line that runs `command` under a guard. Start it with `start_new_session` and a pipe as stdin."""
-    return [sys.executable, "-I", "-S", str(GUARD), str(grace_s), *command]
+    return [sys.executable, "-I", "-S", str(GUARD), str(grace_s), str(memory_bytes_max), *command]
 
 
 class Guard:
     """One command and everything that descends from it."""
 
-    def __init__(self, command: list[str], grace_s: float) -> None:
+    def __init__(self, command: list[str], grace_s: float, memory_bytes_max: int) -> None:
         self._grace_s = grace_s
+        self._memory_bytes_max = memory_bytes_max
         self._deadline_s: float | None = None
         self._child_ended = False
         libc = ctypes.CDLL(None, use_errno=True)
@@ -54,7 +60,7 @@ class Guard:
         )
 
     def run(self) -> int:
-        """Wait for the command, the owner or the deadline, whichever ends first; then leave nothing behind."""
+        """Wait for the command, the owner, the deadline or the memory, whichever ends first; then leave nothing behind."""
         owner = select.poll()
         owner.register(sys.stdin.fileno(), select.POLLHUP | select.POLLIN)
         while self._child.poll() is None and not self._overdue():
@@ -63,6 +69,10 @@ class Guard:
             if self._child_ended:
                 self._child_ended = False
                 self._reap_orphans()
+            if self._memory_bytes_max and (held := memory_bytes(descendants(os.getpid()))) > self._memory_bytes_max:
+                self._kill_all()
+                print(f"guard: ended, for its processes held {held} bytes of {self._memory_bytes_max}", flush=True)
+                return MEMORY_STATUS
         self._kill_all()
         return self._child.returncode if self._child.returncode >= 0 else 128 - self._child.returncode
 
@@ -114,6 +124,19 @@ def descendants(ancestor: int) -> Iterator[int]:
             yield pid
 
 
+def memory_bytes(pids: Iterable[int]) -> int:
+    """What these processes hold of memory of their own: neither files nor what they share."""
+    return sum(_anonymous_bytes(pid) for pid in pids)
+
+
+def _anonymous_bytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")), 0)
+
+
 def _parents() -> Iterator[tuple[int, int]]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -137,4 +160,4 @@ def _stat(pid: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(Guard(sys.argv[2:], float(sys.argv[1])).run())
+    sys.exit(Guard(sys.argv[3:], float(sys.argv[1]), int(sys.argv[2])).run())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.guard import guarded
+from deployments.guard import MEMORY_STATUS, guarded
 
 GRACE_S = 5.0
 
@@ -76,13 +76,38 @@ def pids(tmp_path: Path) -> Iterator[Path]:
             os.kill(pid, signal.SIGKILL)
 
 
-def start(*command: str, grace_s: float = GRACE_S) -> subprocess.Popen[bytes]:
+def start(*command: str, grace_s: float = GRACE_S, memory_bytes_max: int = 0) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        guarded([sys.executable, "-c", *command], grace_s),
+        guarded([sys.executable, "-c", *command], grace_s, memory_bytes_max),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+HUNGRY = """
+import os, pathlib, sys, time
+if os.fork():
+    time.sleep(300)
+pathlib.Path(sys.argv[1], str(os.getpid())).touch()
+held = b"x" * int(sys.argv[2])
+time.sleep(300)
+"""
+
+
+def test_a_command_that_holds_too_much_memory_is_ended_and_says_so(pids: Path):
+    """Whichever of its processes holds it; all of them are."""
+    with start(HUNGRY, str(pids), str(300 * 2**20), memory_bytes_max=200 * 2**20) as guard:
+        assert guard.stdout
+        said = guard.stdout.read()
+        assert guard.wait() == MEMORY_STATUS
+    assert said.startswith(b"guard: ended, for its processes held ")
+    wait_for_end(wait_for_pids(pids, 1))
+
+
+def test_a_command_within_its_memory_goes_on(pids: Path):
+    with start(DAEMONS, str(pids), "ends", memory_bytes_max=2**30) as guard:
+        assert guard.wait() == 4
 
 
 def test_nothing_outlives_an_owner_that_is_killed(pids: Path):

@@ -22,6 +22,12 @@ READY = Metric("vlmfleet_engine_ready", "gauge", MODEL, "1 while the engine serv
 STARTS = Metric(
     "vlmfleet_engine_starts", "counter", ("model", "outcome"), "Starts of engine servers that ended: ready, failed."
 )
+DEATHS = Metric(
+    "vlmfleet_engine_deaths",
+    "counter",
+    ("model", "reason"),
+    "Engine servers that were ready and ended: memory (too much of it), unwell (said so on /health), ended (any other way).",
+)
 START_SECONDS = Metric("vlmfleet_engine_start_seconds", "histogram", MODEL, "Process begun to ready: the cold start.")
 RUNNING = Metric("vlmfleet_engine_running_requests", "gauge", MODEL, "Requests in the engine's batch.")
 WAITING = Metric("vlmfleet_engine_waiting_requests", "gauge", MODEL, "Requests that wait in the engine.")
@@ -33,7 +39,7 @@ PREFIX_HITS = Metric("vlmfleet_engine_prefix_hits", "counter", MODEL, "Of these,
 MM_QUERIES = Metric("vlmfleet_engine_mm_queries", "counter", MODEL, "Images that were looked up among the processed.")
 MM_HITS = Metric("vlmfleet_engine_mm_hits", "counter", MODEL, "Of these, images that were there.")
 TABLE = (
-    READY, STARTS, START_SECONDS, RUNNING, WAITING, KV_USAGE, PREFIX_QUERIES, PREFIX_HITS, MM_QUERIES, MM_HITS,
+    READY, STARTS, DEATHS, START_SECONDS, RUNNING, WAITING, KV_USAGE, PREFIX_QUERIES, PREFIX_HITS, MM_QUERIES, MM_HITS,
 )  # fmt: skip
 
 # What the engines call them. One that an engine does not have is not told.
@@ -81,6 +87,11 @@ class EngineMetrics:
             self._instruments.observe(START_SECONDS, time.monotonic() - self._began_s, self._model)
             self._start_ended("ready")
         self._instruments.set(READY, int(ready), self._model)
+        self._instruments.flush()
+
+    def died(self, reason: str) -> None:
+        """The engine server was ready, and is not any more."""
+        self._instruments.count(DEATHS, 1, self._model, reason)
         self._instruments.flush()
 
     async def keep_reading(self, server: Server, token: str) -> None:

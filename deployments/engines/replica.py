@@ -12,6 +12,7 @@ from deployments.engines.environment import find_environment
 from deployments.engines.launch import Launcher, Place
 from deployments.engines.lmdeploy import lmdeploy
 from deployments.engines.markers import check_markers, hub_folder
+from deployments.engines.memory import memory_bound, node_bytes
 from deployments.engines.metrics import TABLE, EngineMetrics
 from deployments.engines.server import EngineServer
 from deployments.engines.transformers import transformers
@@ -54,7 +55,13 @@ class Engine:
         }
         self._metrics = EngineMetrics(card.served_name, Instruments(TABLE))
         launch = LAUNCHERS[card.engine.name](card, environment, place)
-        self._server = EngineServer(launch, self._metadata["url"], changed=self._changed)
+        self._server = EngineServer(
+            launch,
+            self._metadata["url"],
+            changed=self._changed,
+            died=self._metrics.died,
+            memory_bytes_max=memory_bound(node_bytes()),
+        )
         self._witness.watch(self._server, place.token)
         await self._server.start()
         if not isinstance(weights, Path):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -16,12 +17,14 @@ import aiohttp
 
 from deployments.engines.inherited import inherited
 from deployments.engines.launch import Launch
-from deployments.guard import guarded
+from deployments.guard import MEMORY_STATUS, guarded
 from deployments.log import logger_for
 
 logger = logger_for(__name__)
 
 LAST_WORDS_LINES = 40
+# One look may meet a moment.
+LOOKS_UNWELL_MAX = 2
 
 
 class EngineDied(Exception):
@@ -36,6 +39,7 @@ class Patience:
     stop_s: float = 15.0
     health_s: float = 5.0
     poll_s: float = 0.25
+    look_s: float = 2.0
     backoff_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -46,19 +50,31 @@ class EngineServer:
     """
 
     def __init__(
-        self, launch: Launch, url: str, patience: Patience = Patience(), changed: Callable[[], None] = lambda: None
+        self,
+        launch: Launch,
+        url: str,
+        patience: Patience = Patience(),
+        changed: Callable[[], None] = lambda: None,
+        died: Callable[[str], None] = lambda reason: None,
+        memory_bytes_max: int = 0,
     ) -> None:
-        """`changed` is called whenever `epoch` or `ready` has changed."""
+        """`changed` is called whenever `epoch` or `ready` has changed, `died` whenever a server that was ready ended: "memory"
+        (it held more than `memory_bytes_max`, if that is not 0), "unwell" (it ran on, and said so), or "ended".
+        """
         self.url = url
         self.ready = False
         self.epoch = ""  # names one life of the server; its counters begin at zero in each
         self._changed = changed
+        self._died = died
+        self._memory_bytes_max = memory_bytes_max
         self._launch = launch
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
         self._forget_folder: Callable[[], object] = lambda: None
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS_LINES)
         self._failures = 0
+        self._looked_s = 0.0
+        self._looks_unwell = 0
 
     async def start(self) -> None:
         """Start the server and wait until it is ready. Raises `EngineDied`."""
@@ -79,17 +95,22 @@ class EngineServer:
         self._be_ready(True)
 
     async def supervise(self, stopped: Callable[[], bool]) -> None:
-        """Restart the server whenever it ends, until `stopped`. Gives up after as many failed starts as backoffs."""
+        """Restart the server whenever it ends or says that it is not well, until `stopped`. Gives up after as many failed
+        starts as backoffs.
+        """
         while not stopped() and self._failures < len(self._patience.backoff_s):
             await asyncio.sleep(self._patience.poll_s)
-            if self._process and self._process.poll() is None:
+            reason = self._ended() or await self._unwell()
+            if not reason:
                 continue
             if stopped():
                 return
-            self._be_ready(False)
+            if self.ready:
+                self._died(reason)
+            await self.stop()
             if self._process:
                 _let_go(self._process)
-            logger.error("%s", self._epitaph("died"))
+            logger.error("%s", self._epitaph(f"died ({reason})"))
             await asyncio.sleep(self._patience.backoff_s[self._failures])
             try:
                 await self.start()
@@ -115,6 +136,23 @@ class EngineServer:
             _let_go(process)
         self._forget_folder()
 
+    def _ended(self) -> str:
+        """Why there is no server any more; empty while there is one."""
+        if self._process and self._process.poll() is None:
+            return ""
+        return "memory" if self._process and self._process.returncode == MEMORY_STATUS else "ended"
+
+    async def _unwell(self) -> str:
+        """A server whose engine has died may go on to say so on `/health`, and to refuse all. That it does not answer at all
+        may pass: Serve looks for that.
+        """
+        now_s = time.monotonic()
+        if now_s < self._looked_s + self._patience.look_s:
+            return ""
+        self._looked_s = now_s
+        self._looks_unwell = self._looks_unwell + 1 if await self._health() not in (200, None) else 0
+        return "unwell" if self._looks_unwell >= LOOKS_UNWELL_MAX else ""
+
     def _be_ready(self, ready: bool) -> None:
         self.ready = ready
         self._changed()
@@ -123,7 +161,7 @@ class EngineServer:
         """The server's guard. Raises `EngineDied` if the machine has no room for another process."""
         try:
             return subprocess.Popen(
-                guarded(list(self._launch.command), self._patience.stop_s),
+                guarded(list(self._launch.command), self._patience.stop_s, self._memory_bytes_max),
                 env=self._environment(),
                 stdin=subprocess.PIPE,  # the guard's lifeline; nothing is ever written
                 stdout=subprocess.PIPE,
@@ -142,12 +180,16 @@ class EngineServer:
         return ours | self._launch.environment | {"ENGINE_FOLDER": folder}
 
     async def _answers(self) -> bool:
+        return await self._health() == 200
+
+    async def _health(self) -> int | None:
+        """The status of its `/health`; None if it does not answer."""
         timeout = aiohttp.ClientTimeout(total=self._patience.health_s)
         try:
             async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{self.url}/health") as response:
-                return response.status == 200
+                return response.status
         except (aiohttp.ClientError, TimeoutError):
-            return False
+            return None
 
     def _pump(self, process: subprocess.Popen[bytes]) -> None:
         """Carry the server's output into our log, line by line, on a thread of its own."""

@@ -1,6 +1,7 @@
 """Supervision, on real processes: a few lines of `http.server` play the engine, under the real guard."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -15,15 +16,18 @@ from deployments.engines.launch import Launch
 from deployments.engines.server import EngineDied, EngineServer, Patience
 from deployments.guard import descendants
 
-PATIENCE = Patience(start_s=20.0, stop_s=5.0, health_s=2.0, poll_s=0.02, backoff_s=(0.01, 0.01))
+PATIENCE = Patience(start_s=20.0, stop_s=5.0, health_s=2.0, poll_s=0.02, look_s=0.02, backoff_s=(0.01, 0.01))
 
 ENGINE = """
-import http.server, os, sys, pathlib
+import http.server, os, sys, pathlib, time
 port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
 if (folder / "broken").exists():
     sys.exit("CUDA out of memory")
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if (folder / "hungry").exists():
+            self.eaten = b"x" * (300 << 20)
+            time.sleep(60)
         self.send_response(503 if (folder / "sick").exists() else 200)
         self.end_headers()
     def log_message(self, *_):
@@ -137,6 +141,43 @@ async def test_a_server_that_hangs_is_unhealthy(server: EngineServer, tmp_path: 
     (tmp_path / "sick").touch()
     with pytest.raises(EngineDied, match="does not answer"):
         await server.check()
+
+
+@restarts
+async def test_a_server_that_says_that_it_is_not_well_is_started_again(server: EngineServer, tmp_path: Path):
+    """Its engine has died, and it goes on to refuse everything: nobody waits until Serve has replaced the replica."""
+    deaths: list[str] = []
+    server._died = deaths.append
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise(lambda: False))
+    (tmp_path / "sick").touch()
+    await until(lambda: not server.ready)
+    (tmp_path / "sick").unlink()
+    await until(lambda: server.ready)
+    assert deaths == ["unwell"]
+    assert (tmp_path / "starts").read_text() == "xx"
+    supervisor.cancel()
+
+
+@restarts
+async def test_a_server_that_holds_too_much_memory_is_ended_and_started_again(
+    server: EngineServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """Before its machine has none left; the log says why."""
+    caplog.set_level(logging.INFO)
+    deaths: list[str] = []
+    server._died = deaths.append
+    server._memory_bytes_max = 200 * 2**20
+    await server.start()
+    supervisor = asyncio.create_task(server.supervise(lambda: False))
+    (tmp_path / "hungry").touch()
+    await until(lambda: not server.ready)
+    (tmp_path / "hungry").unlink()
+    await until(lambda: server.ready)
+    assert deaths == ["memory"]
+    assert "died (memory)" in caplog.text
+    assert "guard: ended, for its processes held" in caplog.text
+    supervisor.cancel()
 
 
 async def test_stop_leaves_no_process(server: EngineServer):

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.monitoring.exported import exported
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-ALLOWED = {"model", "tier", "outcome", "category"}
+ALLOWED = {"model", "tier", "outcome", "reason", "category"}
 
 
 def documented() -> set[tuple[str, ...]]:
