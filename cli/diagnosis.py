@@ -62,11 +62,14 @@ class Ray:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the store says. `sampled_ahead_s`: how far in our future an engine's newest sample lies."""
+    """What the store says. `sampled_ahead_s`: how far in our future an engine's newest sample lies. `shared_budgets`: scopes of
+    projects that do not say of which organisation.
+    """
 
     faults: tuple[str, ...]
     priced: frozenset[str]
     sampled_ahead_s: float = 0.0
+    shared_budgets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,13 @@ def _told_by_ledger(ledger: Ledger, fleet: Fleet) -> Iterator[Finding]:
     if ledger.sampled_ahead_s > CLOCK_SKEW_MAX_S:
         yield Finding(
             "clock of engines", "warning", f"ahead by {ledger.sampled_ahead_s:.1f} s", "run an NTP client on all nodes"
+        )
+    for scope in ledger.shared_budgets:
+        yield Finding(
+            f"budget {scope}",
+            "warning",
+            "bounds the projects of that name in every organisation",
+            "say whose it is, as `vlmfleet budgets list` tells",
         )
 
 

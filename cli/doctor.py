@@ -12,6 +12,7 @@ import httpx
 import typer
 from prometheus_client.parser import text_string_to_metric_families
 
+from accounting.budget import is_shared
 from accounting.store import StoreError
 from cli.diagnosis import Fleet, Ledger, Ray, Silent, diagnosed
 from cli.failed import Failed
@@ -157,6 +158,7 @@ def _read(where: str) -> Ledger:
             tuple(f"{fault.check}: {fault.detail}" for fault in store.verify()),
             frozenset(price.model for price in store.prices()),
             max(0, newest_ms - now_ms) / 1000,
+            tuple(state.budget.scope for state in store.budgets() if is_shared(state.budget.scope)),
         )
 
 

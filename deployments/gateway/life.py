@@ -357,7 +357,7 @@ async def _relay_stream(
         if usage := chunk.get("usage"):
             bill.usage = answer.read_usage(usage)
         if not chunk["choices"]:
-            last = chunk  # the engine's usage chunk
+            last = chunk if chunk.get("usage") else None  # the engine's usage chunk
             continue
         bill.first_chunk()
         bill.finish = answer.read_finish(chunk) or bill.finish

@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from pydantic import BaseModel, ConfigDict
 
+from accounting.budget import is_shared
 from accounting.command import AddKey, AddPrice, Grant, Result
 from accounting.key import Scope, mint
 from accounting.price import Price
@@ -49,6 +50,7 @@ class LedgerWriter:
         store = open_store(where, now_ms)
         publish(store, prices)
         make_first_keys(store, keys_folder)
+        tell_of_shared_budgets(store)
         self._store = store
         token = new_secret()
         host = ray.util.get_node_ip_address()
@@ -107,6 +109,16 @@ def make_first_keys(store: Store, folder: Path) -> None:
     # Last, and at once: a start that is interrupted before makes both files anew.
     credit = Grant(f"free:{ORGANISATION}", records[0].credit_account, FIRST_GRANT_NANO)
     store.apply([*map(AddKey, records), credit])
+
+
+def tell_of_shared_budgets(store: Store) -> None:
+    """Ask the operator whose the budgets of projects are that do not say so: an upgrade could not know."""
+    for state in store.budgets():
+        if is_shared(state.budget.scope):
+            logger.warning(
+                "the budget %s bounds the projects of that name in every organisation: `vlmfleet budgets list` says what to do",
+                state.budget.scope,
+            )
 
 
 def write_secret(file: Path, secret: str) -> None:

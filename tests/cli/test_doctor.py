@@ -88,6 +88,7 @@ def test_what_is_wrong_with_ray_is_found(seen: Ray | None, check: str, level: st
         (replace(LEDGER, faults=("P1: a sum is not zero",)), "ledger", "fault"),
         (replace(LEDGER, priced=frozenset()), f"price {MODEL}", "fault"),
         (replace(LEDGER, sampled_ahead_s=5.0), "clock of engines", "warning"),
+        (replace(LEDGER, shared_budgets=("project:default",)), "budget project:default", "warning"),
         (None, "ledger", "unknown"),
     ],
 )

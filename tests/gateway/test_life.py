@@ -240,6 +240,7 @@ FINISHED_BY = [{"finish_reason": 7}, {"finish_reason": "x" * 65}, {"finish_reaso
             said(prompt_tokens_details=lie)
             for lie in ([1], "x", {"cached_tokens": -7}, {"multimodal_tokens": {"image": "x"}})
         ),
+        says(whole() | {"usage": {}}, [chunk | {"usage": {}} for chunk in chunks()]),
         says(whole() | {"usage": [1, 2]}, [chunk | {"usage": [1, 2]} for chunk in chunks()]),
         says(whole() | {"choices": ["x"]}, [chunk | {"choices": ["x"]} for chunk in chunks()]),
         *(

@@ -16,6 +16,7 @@ from deployments.ledger.writer import (
     make_first_keys,
     publish,
     publish_late,
+    tell_of_shared_budgets,
     write_secret,
 )
 
@@ -145,3 +146,14 @@ def test_an_interrupted_first_start_makes_the_keys_at_the_next(store: SqliteStor
     assert {sha256((tmp_path / name).read_text().strip()) for name in ("key", "admin-key")} == {
         record.sha256 for record in store.keys()
     }
+
+
+def test_a_budget_that_does_not_say_whose_it_is_is_told_at_the_start(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+):
+    """An upgrade could not know, and it bounds others than was meant."""
+    tell_of_shared_budgets(store)
+    assert caplog.text == ""
+    store._db.execute("INSERT INTO budget (scope, period, limit_nano) VALUES ('project:default', 'month', 1)")
+    tell_of_shared_budgets(store)
+    assert "project:default bounds the projects of that name in every organisation" in caplog.text
