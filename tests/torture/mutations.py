@@ -108,6 +108,7 @@ MUTATIONS = (
         "    if text := unstorable(command):\n        return Reply(Result.INVALID, blocked_by=text)\n",
         "",
         "tests/accounting/test_store.py::test_a_hold_whose_charge_could_not_be_kept_is_refused",
+        only="sqlite",
     ),
     Mutation(
         "without the trial of a failed batch's halves",
