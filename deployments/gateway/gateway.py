@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 import uuid
 from dataclasses import dataclass
@@ -138,6 +139,10 @@ class Gateway:
         refresh: list[asyncio.Task[None]] = []
 
         async def start() -> None:
+            # What was loaded stays. Else Python's collector looks through all of it now and then, and the event loop stands
+            # still meanwhile: nearly half a second where 10,000 keys were read.
+            gc.collect()
+            gc.freeze()
             ledger.start()
             refresh.append(asyncio.create_task(keep_fresh(keys, ledger)))
             refresh.append(asyncio.create_task(keep_ending(books.attempts, ledger)))
