@@ -5,7 +5,7 @@ from typing import Any
 
 from catalog import CardError, ModelCard
 from catalog.vision import InternVl2, Qwen2Vl, SmolVlm2
-from deployments.engines.environment import EngineEnvironment
+from deployments.engines.environment import OLDER, EngineEnvironment
 from deployments.engines.launch import ENGINE_SIDE, NO_MEDIA_DOMAIN, Flags, Launch, Place, arguments
 
 # The `vllm serve` command of the CPU build asks for the metadata of a distribution named `vllm`, and fails.
@@ -38,6 +38,9 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         # No other backend: what xgrammar refuses vLLM would give to one that takes hours and all memory for 3 kB of schema.
         "structured-outputs-config": _json({"backend": "xgrammar"}),
     }
+    if (card.engine.name, card.engine.version) not in OLDER:
+        # Its `/inference/v1/abort_requests`, by which a gateway ends what nobody waits for.
+        flags["enable-scale-out"] = True
     if card.inputs.video:
         # The rate of a video's frames differs from request to request; our gateway alone sets it, clients cannot.
         flags["trust-request-mm-kwargs"] = True

@@ -1,8 +1,10 @@
 """Asking a replica's engine server over HTTP, and reading what it answers. Images and tokens never cross Ray."""
 
+import asyncio
+import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -12,21 +14,29 @@ from catalog.card import ModelCard
 from deployments.gateway import trace
 from deployments.gateway.chat_form import defaults, formed
 from deployments.gateway.engine_refusal import refusal
-from deployments.gateway.errors import EngineFailed, ModelWarming
+from deployments.gateway.errors import EngineFailed, GatewayError, ModelWarming
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import OWN_FIELDS, Chat
 from deployments.gateway.slots import Replica
 from deployments.gateway.words import as_words_deep
+from deployments.log import logger_for
+
+logger = logger_for(__name__)
 
 CHAT_PATH = "/v1/chat/completions"
 HEALTH_PATH = "/health"
+# vLLM's. Our own servers have none: their code is ours, and sees at every stage that its caller has left.
+ABORT_PATH = "/inference/v1/abort_requests"
 CONNECT_TIMEOUT_S = 5.0
 HEALTH_TIMEOUT_S = 2.0
+ABORT_TIMEOUT_S = 5.0
 KEEP_ALIVE_S = 3.0
 EVENT_START = b"data: "
 EVENT_END = b"\n\n"
 ERROR_START = b'data: {"error"'
 DONE_MARK = b"[DONE]"
+# What vLLM says of a request that its core gave back before the first token.
+STUMBLE_WORDS = "Internal server error"
 
 
 class EngineBrokeOff(Exception):
@@ -58,11 +68,18 @@ class EngineLost(Exception):
     """The engine died while it had the request. Nothing of its answer was told to anybody."""
 
 
-class EngineAnswer:
-    """An engine's 200. Read it whole, or event by event."""
+class EngineStumbled(Exception):
+    """The engine is well, and failed at a request before its first token. vLLM does that once with an image that somebody else
+    left while it was prepared: its server believes that its core has it. The next who asks is answered.
+    """
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+
+class EngineAnswer:
+    """An engine's 200. Read it whole, or event by event. `again` has the same answered once more."""
+
+    def __init__(self, response: aiohttp.ClientResponse, again: Callable[[], Awaitable["EngineAnswer"]]) -> None:
         self._response = response
+        self._again = again
         self._first = b""
 
     async def begun(self) -> None:
@@ -87,7 +104,29 @@ class EngineAnswer:
         return answer  # type: ignore[no-any-return]  # checked just above
 
     async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """The chunks of a stream, up to its `[DONE]`. Raises `EngineBrokeOff` if that never comes."""
+        """The chunks of a stream, up to its `[DONE]`. Raises `EngineBrokeOff` if that never comes.
+
+        A stream that fails when it has told no more than who speaks goes on with another.
+        """
+        has_spoken = is_told = False
+        try:
+            async for chunk in self.tried():
+                has_spoken, is_told = has_spoken or not _says_who(chunk), True
+                yield chunk
+        except EngineStumbled as error:
+            if has_spoken:
+                raise EngineBrokeOff from error
+        else:
+            return
+        try:
+            async for chunk in (await self._again()).tried():
+                if not (is_told and _says_who(chunk)):
+                    yield chunk
+        except (EngineStumbled, EngineLost, GatewayError) as error:
+            raise EngineBrokeOff from error
+
+    async def tried(self) -> AsyncIterator[dict[str, Any]]:
+        """The chunks of this very stream. Raises `EngineBrokeOff` or `EngineStumbled`."""
         buffer = b""
         try:
             async for data in self._data():
@@ -98,7 +137,7 @@ class EngineAnswer:
                         return
                     chunk = orjson.loads(payload)
                     if not _has_choices(chunk):  # an error event, or nonsense
-                        raise EngineBrokeOff
+                        raise EngineStumbled if _is_stumble(payload) else EngineBrokeOff
                     yield chunk
         except (aiohttp.ClientError, orjson.JSONDecodeError) as error:
             raise EngineBrokeOff from error
@@ -115,31 +154,63 @@ class Engines:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._aborting: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def ask(
         self, replica: Replica, request_id: str, body: bytes, context_tokens: int
     ) -> AsyncIterator[EngineAnswer]:
-        """Send a request; leaving the context early closes the connection, which stops the engine's work.
+        """Send a request, once more if the engine stumbles; leaving the context early stops the engine's work.
 
         Raises `ModelWarming` (the engine is restarting, and did nothing), `EngineLost` (it died meanwhile), `BadRequest`
         (it refused the request) or `EngineFailed`.
         """
-        headers = {
-            "authorization": f"Bearer {replica.token}",
-            "content-type": "application/json",
-            "x-request-id": request_id,
-            **trace.outgoing(),
-        }
+        async with AsyncExitStack() as stack:
+
+            async def once() -> EngineAnswer:
+                asking = self._ask_once(replica, request_id, body, context_tokens, again)
+                return await stack.enter_async_context(asking)
+
+            async def again() -> EngineAnswer:
+                logger.warning("replica %s stumbled at request %s: it is asked again", replica.id, request_id)
+                try:
+                    return await once()
+                except EngineStumbled as error:
+                    raise EngineFailed from error
+
+            try:
+                answer = await once()
+            except EngineStumbled:
+                answer = await again()
+            yield answer
+
+    @asynccontextmanager
+    async def _ask_once(
+        self,
+        replica: Replica,
+        request_id: str,
+        body: bytes,
+        context_tokens: int,
+        again: Callable[[], Awaitable[EngineAnswer]],
+    ) -> AsyncIterator[EngineAnswer]:
+        """See `ask`. Raises `EngineStumbled` as well."""
+        # Of this execution alone: a retry may have the same request answered beside it.
+        call_id = f"{request_id}-{secrets.token_hex(4)}"
+        headers = _headers(replica) | {"x-request-id": call_id, **trace.outgoing()}
         try:
             response = await self._open().post(replica.url + CHAT_PATH, data=body, headers=headers)
+        except asyncio.CancelledError:
+            self._abort_soon(replica, call_id)
+            raise
         except aiohttp.ClientConnectorError as error:
             raise ModelWarming from error
         except aiohttp.ClientError as error:
             raise await self._failure(replica) from error
         complete = False
         try:
-            yield await self._answer(response, replica, body, context_tokens)
+            answer = EngineAnswer(response, again)
+            await self._check(answer, response, replica, body, context_tokens)
+            yield answer
             complete = True
         finally:
             # Back to the pool if it was read to its end; else closed, which is what tells the engine to stop.
@@ -147,26 +218,49 @@ class Engines:
                 response.release()
             else:
                 response.close()
+                if response.status == 200:
+                    self._abort_soon(replica, call_id)
 
     async def close(self) -> None:
+        for task in self._aborting:
+            task.cancel()
         if self._session:
             await self._session.close()
 
-    async def _answer(
-        self, response: aiohttp.ClientResponse, replica: Replica, body: bytes, context_tokens: int
-    ) -> EngineAnswer:
-        """What a response is. Raises what `ask` does."""
+    def _abort_soon(self, replica: Replica, call_id: str) -> None:
+        """Say by name, too, that nobody waits any more: what an engine did not see of the connection is paid by nobody."""
+        task = asyncio.create_task(self._abort(replica, call_id))
+        self._aborting.add(task)
+        task.add_done_callback(self._aborting.discard)
+
+    async def _abort(self, replica: Replica, call_id: str) -> None:
+        """What has ended already is none of the engine's any more; an engine that is gone has nothing to end."""
+        asked, timeout = {"request_ids": [f"chatcmpl-{call_id}"]}, aiohttp.ClientTimeout(total=ABORT_TIMEOUT_S)
+        with suppress(aiohttp.ClientError, TimeoutError):
+            url = replica.url + ABORT_PATH
+            async with self._open().post(url, json=asked, headers=_headers(replica), timeout=timeout) as response:
+                await response.read()
+
+    async def _check(
+        self,
+        answer: EngineAnswer,
+        response: aiohttp.ClientResponse,
+        replica: Replica,
+        body: bytes,
+        context_tokens: int,
+    ) -> None:
+        """Whether a response is an answer. Raises what `_ask_once` does."""
         try:
             if response.status == 503:
                 raise ModelWarming
             if response.status != 200:
-                refused = refusal(response.status, await response.read(), body, context_tokens)
-                raise refused or await self._failure(replica)
-            answer = EngineAnswer(response)
+                said = await response.read()
+                if _is_stumble(said):
+                    raise EngineStumbled
+                raise refusal(response.status, said, body, context_tokens) or await self._failure(replica)
             await answer.begun()
         except (aiohttp.ClientError, EngineBrokeOff) as error:
             raise await self._failure(replica) from error
-        return answer
 
     async def _failure(self, replica: Replica) -> Exception:
         """Why there is no answer: an engine that does not say that it is well has died, and all that it had with it."""
@@ -187,6 +281,23 @@ class Engines:
                 read_bufsize=2**18,
             )
         return self._session
+
+
+def _headers(replica: Replica) -> dict[str, str]:
+    return {"authorization": f"Bearer {replica.token}", "content-type": "application/json"}
+
+
+def _is_stumble(said: bytes) -> bool:
+    try:
+        return bool(orjson.loads(said)["error"]["message"] == STUMBLE_WORDS)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False
+
+
+def _says_who(chunk: dict[str, Any]) -> bool:
+    """It says who speaks, and nothing else."""
+    deltas = [choice["delta"] for choice in chunk["choices"] if choice.get("delta")]
+    return any(delta.get("role") and not delta.get("content") for delta in deltas)
 
 
 def _has_choices(answer: object) -> bool:

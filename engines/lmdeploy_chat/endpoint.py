@@ -13,7 +13,9 @@ from lmdeploy.serve.utils.streaming_response import ManagedStreamingResponse
 from openai_chat import trial
 from openai_chat.answered import DONE, Answer, Piece, event, failure
 from openai_chat.asked import Asked, StreamOptions, read
+from openai_chat.caller import CallerLeft, while_there
 from openai_chat.refusal import refusal
+from starlette.requests import ClientDisconnect
 
 from lmdeploy_chat.answered import message_of, param_of
 from lmdeploy_chat.asked import vocabulary
@@ -31,12 +33,11 @@ def register(router: APIRouter, server: Any) -> None:
     async def chat_completions(request: Request) -> Response:
         try:
             asked = read(await request.body(), Asked, tokens())
-            await asyncio.to_thread(trial.check, asked.response_format)
-            run = await start(server, asked)
+            await while_there(request, asyncio.to_thread(trial.check, asked.response_format))
+            run = await while_there(request, start(server, asked))  # reading images takes its time
         except (ValueError, RequestError) as error:
             return _refusal(error, server)
-        if await request.is_disconnected():  # reading images takes its time
-            await run.close()
+        except (ClientDisconnect, CallerLeft):
             return NO_ANSWER
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         answer = Answer(f"chatcmpl-{request_id}", asked.model, run.prompt_tokens, {"image": run.image_tokens})
@@ -44,20 +45,14 @@ def register(router: APIRouter, server: Any) -> None:
 
 
 async def _whole(run: Run, answer: Answer, request: Request, server: Any) -> Response:
-    collecting = asyncio.create_task(_collected(run))
-    leaving = asyncio.create_task(_left(request))
     try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            return NO_ANSWER
-        text, last = collecting.result()
+        text, last = await while_there(request, _collected(run))
         return JSONResponse(answer.whole(text, last))
+    except CallerLeft:
+        return NO_ANSWER
     except RequestError as error:
         return _refusal(error, server)
     finally:
-        for task in (collecting, leaving):
-            task.cancel()
-        await asyncio.gather(collecting, leaving, return_exceptions=True)
         await run.close()
 
 
@@ -67,11 +62,6 @@ async def _collected(run: Run) -> tuple[str, Piece]:
     async for piece in run.pieces():
         texts.append(piece.text)
     return "".join(texts), piece
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _stream(run: Run, answer: Answer, asked: Asked, server: Any) -> Response:

@@ -7,9 +7,10 @@ from typing import Any
 
 from openai_chat.answered import DONE, Answer, Piece, event, failure
 from openai_chat.asked import StreamOptions, read
+from openai_chat.caller import CallerLeft, while_there
 from openai_chat.refusal import FieldRefused, refusal
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -63,18 +64,51 @@ class Server:
     async def _chat(self, request: Request) -> Response:
         try:
             asked = read(await request.body(), VideoAsked, self._model.vocabulary)
-            sequence = await asyncio.to_thread(self._prepared, asked, asyncio.get_running_loop())
+            # Reading images takes its time.
+            preparing = asyncio.to_thread(self._prepared, asked, asyncio.get_running_loop())
+            sequence = await while_there(request, preparing)
         except ValueError as error:
             return _refused(400, *refusal(error))
-        if await request.is_disconnected():  # reading images takes its time
+        except (ClientDisconnect, CallerLeft):
             return NO_ANSWER
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
         prompt = sequence.prompt
         answer = Answer(f"chatcmpl-{request_id}", asked.model, prompt.tokens, prompt.vision_tokens)
-        self._batcher.submit(sequence)
         if asked.stream:
-            return StreamingResponse(_events(sequence, answer, asked.stream_options), media_type="text/event-stream")
-        return await _whole(sequence, answer, request)
+            events = self._events(sequence, answer, asked.stream_options)
+            return StreamingResponse(events, media_type="text/event-stream")
+        return await self._whole(sequence, answer, request)
+
+    async def _whole(self, sequence: Sequence, answer: Answer, request: Request) -> Response:
+        self._batcher.submit(sequence)
+        try:
+            text, last = await while_there(request, _collected(sequence))
+            return JSONResponse(answer.whole(text, last))
+        except CallerLeft:
+            return NO_ANSWER
+        except AnswerFailed:
+            return JSONResponse(FAILED, status_code=500)
+        finally:
+            sequence.leave()
+
+    async def _events(self, sequence: Sequence, answer: Answer, options: StreamOptions) -> AsyncIterator[str]:
+        """Submits only when it is read: nobody reads it, so nobody ends it, if the caller has left by then."""
+
+        def told(chunk: dict[str, Any], piece: Piece) -> str:
+            return event(chunk | {"usage": answer.usage(piece)} if options.continuous_usage_stats else chunk)
+
+        self._batcher.submit(sequence)
+        try:
+            yield told(answer.first_chunk(), Piece(""))
+            async for piece in sequence.pieces():
+                yield told(answer.chunk(piece), piece)
+            if options.include_usage:
+                yield event(answer.usage_chunk(piece))
+        except AnswerFailed:
+            yield event(FAILED)
+        finally:
+            sequence.leave()
+        yield DONE
 
     def _prepared(self, asked: VideoAsked, loop: asyncio.AbstractEventLoop) -> Sequence:
         """On a thread: templates, images and grammars take their time. Raises ValueError in words for the caller."""
@@ -97,52 +131,12 @@ class Server:
                 raise FieldRefused("messages", f"At most {most} {modality}(s) may be provided in one prompt.")
 
 
-async def _whole(sequence: Sequence, answer: Answer, request: Request) -> Response:
-    collecting = asyncio.create_task(_collected(sequence))
-    leaving = asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not collecting.done():
-            return NO_ANSWER
-        text, last = collecting.result()
-        return JSONResponse(answer.whole(text, last))
-    except AnswerFailed:
-        return JSONResponse(FAILED, status_code=500)
-    finally:
-        sequence.leave()
-        for task in (collecting, leaving):
-            task.cancel()
-        await asyncio.gather(collecting, leaving, return_exceptions=True)
-
-
 async def _collected(sequence: Sequence) -> tuple[str, Piece]:
     """All of the text, and the last piece."""
     texts = []
     async for piece in sequence.pieces():
         texts.append(piece.text)
     return "".join(texts), piece
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _events(sequence: Sequence, answer: Answer, options: StreamOptions) -> AsyncIterator[str]:
-    def told(chunk: dict[str, Any], piece: Piece) -> str:
-        return event(chunk | {"usage": answer.usage(piece)} if options.continuous_usage_stats else chunk)
-
-    try:
-        yield told(answer.first_chunk(), Piece(""))
-        async for piece in sequence.pieces():
-            yield told(answer.chunk(piece), piece)
-        if options.include_usage:
-            yield event(answer.usage_chunk(piece))
-    except AnswerFailed:
-        yield event(FAILED)
-    finally:
-        sequence.leave()
-    yield DONE
 
 
 def _refused(status: int, message: str, param: str | None = None) -> Response:

@@ -58,6 +58,13 @@ def test_the_engine_fetches_no_media():
     assert "allowed-local-media-path" not in FLAGS
 
 
+def test_what_nobody_waits_for_can_be_ended_by_its_name():
+    """The older vLLM knows no such flag, and would not start with it."""
+    older = card(engine=DEMO.engine.model_dump() | {"version": "0.23.0"})
+    assert FLAGS["enable-scale-out"] == TRUE
+    assert "enable-scale-out" not in flags(vllm(older, GPU, PLACE))
+
+
 def test_the_cards_limits_are_the_engines():
     """Context, batch, images and pixels: a price that was computed from the card holds in the engine."""
     assert FLAGS["max-model-len"] == "2048"

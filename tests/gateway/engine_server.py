@@ -22,7 +22,7 @@ Behaviour = Callable[["Engine", web.Request, dict[str, Any]], Awaitable[web.Stre
 @dataclass
 class Engine:
     """What it was asked, and how it behaves. `well`: as its `/health` says. `parked`: it waits, for ever; `hung_up`: its
-    caller left it so.
+    caller left it so. `aborted`: what it was told to end, by name.
     """
 
     behaves: Behaviour
@@ -32,6 +32,7 @@ class Engine:
     headers: list[dict[str, str]] = field(default_factory=list)
     parked: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    aborted: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     _pauses: dict[int, asyncio.Semaphore] = field(default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(0)))
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -198,6 +199,20 @@ def refuses(status: int, message: str, param: str | None = None) -> Behaviour:
     return behave
 
 
+def stumbles(times: int) -> Behaviour:
+    """Fails at the first requests as vLLM does: whole by its status, a stream when it has said who speaks."""
+
+    async def behave(engine: Engine, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        if len(engine.asked) > times:
+            return await answers(engine, request, asked)
+        error = {"error": {"message": "Internal server error", "type": "InternalServerError", "code": 500}}
+        if not asked.get("stream"):
+            return web.json_response(error, status=500)
+        return await _end(await _stream(request, [chunks()[0], error]))
+
+    return behave
+
+
 async def _stream(request: web.Request, parts: list[dict[str, Any]]) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Engine": "secret"})
     await response.prepare(request)
@@ -228,7 +243,13 @@ async def running_engine() -> AsyncIterator[Engine]:
     async def health(request: web.Request) -> web.Response:
         return web.Response(status=200 if engine.well else 503)
 
+    async def abort(request: web.Request) -> web.Response:
+        for name in (await request.json())["request_ids"]:
+            engine.aborted.put_nowait(name)
+        return web.Response()
+
     app = web.Application(client_max_size=2**26)
+    app.router.add_post("/inference/v1/abort_requests", abort)
     app.router.add_get("/health", health)
     app.router.add_post("/v1/chat/completions", chat)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)

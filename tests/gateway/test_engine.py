@@ -1,3 +1,4 @@
+import asyncio
 from contextlib import nullcontext
 from typing import Any
 
@@ -5,10 +6,11 @@ import orjson
 import pytest
 
 from deployments.gateway.engine import EngineAnswer, EngineBrokeOff, Engines, engine_request
+from deployments.gateway.errors import BadRequest, EngineFailed
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import Place, parse
 from deployments.gateway.slots import Replica
-from tests.gateway.engine_server import chunks, running_engine, sends
+from tests.gateway.engine_server import chunks, parks_after, refuses, running_engine, sends, stumbles, whole
 from tests.gateway.house import CARD
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
@@ -105,6 +107,70 @@ async def test_a_stream_is_complete_with_its_mark(body: bytes, complete: bool):
     assert seen == [{"choices": []}] * 2
 
 
+@pytest.mark.parametrize("sent", [0, 1, 3])
+async def test_who_leaves_is_told_by_name_too(sent: int):
+    """Before an answer has begun and in the middle of it; with the name of this execution alone."""
+    async with running_engine() as engine:
+        engine.behaves, engines = parks_after(sent), Engines()
+        asking = asyncio.create_task(_read(engines, engine.url, b'{"stream": true}'))
+        await engine.parked.wait()
+        asking.cancel()
+        name = await engine.aborted.get()
+        await engine.hung_up.wait()
+        assert name == f"chatcmpl-{engine.headers[0]['x-request-id']}"
+        assert name.startswith("chatcmpl-id-")
+        await asyncio.gather(asking, return_exceptions=True)
+        await engines.close()
+
+
+async def test_two_executions_of_a_request_have_two_names():
+    """So that the end of one is not the end of the other."""
+    async with running_engine() as engine:
+        engines = Engines()
+        for _ in range(2):
+            await _read(engines, engine.url, b'{"stream": true}')
+        await engines.close()
+    first, second = (headers["x-request-id"] for headers in engine.headers)
+    assert first != second
+    assert engine.aborted.empty()  # both were read to their end
+
+
+async def test_a_refusal_leaves_nothing_to_end():
+    async with running_engine() as engine:
+        engine.behaves, engines = refuses(400, "no"), Engines()
+        with pytest.raises(BadRequest):
+            await _read(engines, engine.url, b"{}")
+        engine.behaves = parks_after(1)
+        asking = asyncio.create_task(_read(engines, engine.url, b'{"stream": true}'))
+        await engine.parked.wait()
+        asking.cancel()
+        assert await engine.aborted.get() == f"chatcmpl-{engine.headers[1]['x-request-id']}"
+        await asyncio.gather(asking, return_exceptions=True)
+        await engines.close()
+
+
+async def _read(engines: Engines, url: str, body: bytes) -> None:
+    async with engines.ask(Replica("r", url, "token"), "id", body, 2048) as answer:
+        async for _ in answer.chunks():
+            pass
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_engine_that_stumbles_is_asked_once_more(times: int):
+    """Whole and streamed; who reads a stream is told once who speaks, and all the rest."""
+    for body in (b"{}", b'{"stream": true}'):
+        async with running_engine() as engine:
+            engine.behaves, engines = stumbles(times), Engines()
+            with nullcontext() if times == 1 else pytest.raises((EngineFailed, EngineBrokeOff)):
+                async with engines.ask(Replica("r", engine.url, "token"), "id", body, 2048) as answer:
+                    if body == b"{}":
+                        assert await answer.whole() == whole()
+                    else:
+                        assert [chunk async for chunk in answer.chunks()] == chunks()
+            assert len(engine.asked) == 2
+            await engines.close()
+
+
 async def test_events_may_be_cut_anywhere():
     """A stream read in pieces gives the same chunks as one read at once."""
 
@@ -117,4 +183,7 @@ async def test_events_may_be_cut_anywhere():
     class Response:
         content = Content()
 
-    assert [chunk async for chunk in EngineAnswer(Response()).chunks()] == chunks()
+    async def again():
+        raise AssertionError
+
+    assert [chunk async for chunk in EngineAnswer(Response(), again).chunks()] == chunks()

@@ -27,7 +27,9 @@ def main(folder: Path) -> None:
             ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         else:
             ids = tokenizer("\n".join(str(message["content"]) for message in messages))["input_ids"]
-        print(json.dumps([[number for number in ids if number in special], len(ids)]), flush=True)
+        # An unknown character is no structure.
+        marks = [number for number in ids if number in special and number != tokenizer.unk_token_id]
+        print(json.dumps([marks, len(ids)]), flush=True)
 
 
 def _in_one(content: Any) -> str:
