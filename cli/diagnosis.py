@@ -203,7 +203,7 @@ def _told_by_ray(ray: Ray) -> Iterator[Finding]:
     else:
         yield Finding("ray", "ok", f"version {ray.version}")
     if ray.asks_for_token:
-        yield Finding("ray token", "ok", "its dashboard asks for one")
+        yield Finding("ray token", "ok", "it asks for one")
     else:
         yield Finding(
             "ray token",

@@ -19,8 +19,9 @@ from cli.failed import Failed
 from cli.ledger import reading
 from cli.options import Key, Url
 from cli.server import Server
+from cli.status import asked
 from cli.table import show, text
-from deployments.launch import state_folder
+from deployments.launch import private_ray, state_folder
 
 PATIENCE_S = 30.0
 HAPROXY = "RAY_SERVE_ENABLE_HA_PROXY"
@@ -54,7 +55,8 @@ def doctor(
 ) -> None:
     """Check a running fleet: versions, flags, who answers, clocks, the ledger's invariants, prices. Status 1 for a fault."""
     fleet = _fleet(Server(url, key))
-    findings = diagnosed(fleet, _ray(dashboard), _ledger(ledger), _flag())
+    ray = _private_ray() if dashboard is None and url is None else _ray(dashboard)
+    findings = diagnosed(fleet, ray, _ledger(ledger), _flag())
     rows = [asdict(finding) for finding in findings]
     show([text("check"), text("level"), text("detail"), text("advice")], rows, {"findings": rows}, as_json=as_json)
     raise typer.Exit(int(any(finding.level == "fault" for finding in findings)))
@@ -108,6 +110,19 @@ def _values(exposition: str) -> Values:
 
 def _by_model(values: Values, name: str, **wanted: str) -> dict[str, int]:
     return {labels["model"]: int(value) for labels, value in values.get(name, []) if wanted.items() <= labels.items()}
+
+
+def _private_ray() -> Ray | Silent | None:
+    """That of this machine's own fleet, which has a token and no dashboard; None if none runs."""
+    found = private_ray(state_folder())
+    if found is None:
+        return None
+    try:
+        told = asked(*found)
+    except Failed as error:
+        return Silent(str(error), "make down, make up")
+    version = importlib.metadata.version("ray")
+    return Ray(version, version, {row["name"]: row["status"] for row in told if "/" not in row["name"]}, proxies={})
 
 
 def _ray(dashboard: str | None) -> Ray | Silent | None:

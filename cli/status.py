@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -31,12 +30,12 @@ def status(as_json: AsJson = False) -> None:
         raise Failed(
             "vlmfleet does not run from this checkout; start it with: make up. Of a Ray of your own: serve status"
         )
-    rows = _asked(*found)
+    rows = asked(*found)
     show([text("name"), text("status"), text("message")], rows, {"data": rows}, as_json=as_json)
 
 
-def _asked(address: str, token: Path) -> list[dict[str, Any]]:
-    """Raises `Failed`."""
+def asked(address: str, token: Path) -> list[dict[str, str]]:
+    """Each application and, below it, its deployments: `name`, `status`, `message`. Raises `Failed`."""
     token_of_ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     try:
         done = subprocess.run(
@@ -44,8 +43,6 @@ def _asked(address: str, token: Path) -> list[dict[str, Any]]:
             cwd=CHECKOUT, env=os.environ | token_of_ray, capture_output=True, check=True, timeout=PATIENCE_S,
         )  # fmt: skip
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise Failed(
-            "the fleet's Ray does not answer; .vlmfleet/log has its last words. Start anew: make down up"
-        ) from error
-    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+        raise Failed("the fleet's Ray does not answer; .vlmfleet/log has its last words") from error
+    rows: list[dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
     return rows

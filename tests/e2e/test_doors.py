@@ -66,17 +66,22 @@ def test_no_secret_is_in_a_command_line(cluster: Cluster):
     assert not [secret for secret in (engine["ENGINE_TOKEN"], cluster.key, cluster.admin_key) if secret in words]
 
 
+def own(cluster: Cluster, *words: str) -> dict:
+    """A command as pasted on the fleet's machine: it finds the fleet by itself."""
+    settings = {"VLMFLEET_HOME": str(cluster.home), "VLMFLEET_PORT": cluster.url.rpartition(":")[2]}
+    command = [sys.executable, "-m", "cli", *words, "--json"]
+    done = subprocess.run(command, cwd=CHECKOUT, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
 def test_the_status_of_a_private_fleet_is_told(cluster: Cluster):
-    """By the command of the runbooks, as pasted."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "status", "--json"],
-        cwd=CHECKOUT,
-        env=os.environ | {"VLMFLEET_HOME": str(cluster.home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = {row["name"]: row["status"] for row in json.loads(done.stdout)["data"]}
+    """By the command of the runbooks."""
+    told = {row["name"]: row["status"] for row in own(cluster, "status")["data"]}
     assert told["gateway"] == "RUNNING"
     assert told["gateway/Gateway"] == "HEALTHY"
+
+
+def test_doctor_looks_at_a_private_ray(cluster: Cluster):
+    found = {finding["check"]: finding["level"] for finding in own(cluster, "doctor")["findings"]}
+    assert (found["ray"], found["ray token"]) == ("ok", "ok")
