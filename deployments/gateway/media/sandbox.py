@@ -73,6 +73,7 @@ class Sandbox:
         """In a thread, which does nothing but wait. A process that does not answer, or is not waited for, is ended."""
         loop = asyncio.get_running_loop()
         job = loop.run_in_executor(self._threads, partial(process.read, data, settings, keep=keep))
+        job.add_done_callback(lambda job: job.exception())  # it may be that nobody asks for it
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 return await asyncio.shield(job)
@@ -84,7 +85,6 @@ class Sandbox:
             if not job.done():
                 process.kill()
                 await asyncio.wait([job])
-                job.exception()  # it has one now, which nobody else asks for
 
 
 class ReaderProcess:

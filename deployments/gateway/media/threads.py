@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, TypeVar
 
 from deployments.gateway.media.turns import Turns
@@ -27,7 +28,12 @@ class Threads:
         await self._turns.take(tenant)
         loop = asyncio.get_running_loop()
         job = self._threads.submit(work, *arguments, **named)
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._turns.give_back, tenant))
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended before
+                loop.call_soon_threadsafe(self._turns.give_back, tenant)
+
+        job.add_done_callback(ended)
         return await asyncio.wrap_future(job)
 
     async def run_if_large(

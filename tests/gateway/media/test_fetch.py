@@ -1,8 +1,10 @@
 import asyncio
 import gzip
 import socket
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -204,6 +206,68 @@ async def test_a_site_is_asked_by_a_few_connections_at_once(site: tuple[Site, st
     served.gate.set()
     await asyncio.gather(*waiting)
     assert (served.most_at_once, len(served.hits)) == (2, 8)
+    await fetcher.close()
+
+
+async def test_one_tenants_slow_sites_delay_nobody_else(site: tuple[Site, str]):
+    """However many of its downloads wait; it has half of the connections."""
+    served, url = site
+    fetcher = Fetcher(FetchLimits(allowed_networks=LOOPBACK, connections_max=4, connections_per_host_max=4))
+    slow = [asyncio.create_task(fetcher.fetch(f"{url}/gate?{i}", 10_000, "a")) for i in range(8)]
+    await served.asked(2)
+    assert await asyncio.wait_for(fetcher.fetch(url + "/image", 10_000, "b"), 5) == b"x" * 1000
+    served.gate.set()
+    await asyncio.gather(*slow)
+    assert served.most_at_once == 3
+    await fetcher.close()
+
+
+async def test_a_site_that_one_tenant_keeps_busy_is_open_to_others(site: tuple[Site, str]):
+    """The few connections to a site are a tenant's; so is a download of the same URL."""
+    served, url = site
+    fetcher = Fetcher(FetchLimits(allowed_networks=LOOPBACK, connections_per_host_max=1))
+    first = asyncio.create_task(fetcher.fetch(url + "/gate", 10_000, "a"))
+    await served.asked(1)
+    second = asyncio.create_task(fetcher.fetch(url + "/gate", 10_000, "b"))
+    await served.asked(2)
+    served.gate.set()
+    assert await asyncio.gather(first, second) == [b"x" * 1000] * 2
+    await fetcher.close()
+
+
+async def test_waiting_for_a_turn_is_no_part_of_a_downloads_time(site: tuple[Site, str]):
+    """Whose turn comes late has all of its time."""
+    served, url = site
+    fetcher = Fetcher(FetchLimits(allowed_networks=LOOPBACK, connections_max=1, timeout_s=1.0))
+    slow = asyncio.create_task(fetcher.fetch(url + "/hang", 10_000))
+    await served.asked(1)
+    assert await fetcher.fetch(url + "/image", 10_000) == b"x" * 1000
+    with pytest.raises(Fault):
+        await slow
+    await fetcher.close()
+
+
+async def test_names_that_nobody_answers_for_delay_one_tenant(site: tuple[Site, str], monkeypatch: pytest.MonkeyPatch):
+    """A lookup cannot be stopped: its thread stays away for as long as the name server likes."""
+    known, release = socket.getaddrinfo, threading.Event()
+
+    def look_up(host: str, *more: Any) -> Any:
+        if host.endswith(".slow"):
+            release.wait()
+        return known("127.0.0.1", *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("deployments.gateway.media.address.LOOKUPS_MAX", 2)
+    fetcher = Fetcher(FetchLimits(allowed_networks=LOOPBACK, timeout_s=0.2))
+    names = [fetcher.fetch(f"http://{i}.slow/", 10_000, "a") for i in range(4)]
+    assert all(isinstance(failed, Fault) for failed in await asyncio.gather(*names, return_exceptions=True))
+    quick = Fetcher(FetchLimits(allowed_networks=LOOPBACK))
+    quick._session = fetcher._session  # the same threads, with more patience
+    try:
+        other = site[1].replace("127.0.0.1", "other.example")
+        assert await asyncio.wait_for(quick.fetch(other + "/image", 10_000, "b"), 5) == b"x" * 1000
+    finally:
+        release.set()
     await fetcher.close()
 
 
