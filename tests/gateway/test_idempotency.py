@@ -33,6 +33,7 @@ from tests.gateway.engine_server import (
 from tests.gateway.house import HOLD, STREAM, House, charge_nano, question, running_house
 
 COMPLETE_NANO = charge_nano(len(WORDS))
+WAIT_S = 10.0  # never reached: these waits end by an event
 KEYED = {"idempotency_key": "my request"}
 RETRY = {"x_stainless_retry_count": "1"}
 REPLAYED = "x-idempotent-replay"
@@ -240,7 +241,7 @@ async def test_a_try_that_was_taken_over_is_let_off_its_engine_at_once(house: Ho
         await house.engine.was_asked(number + 1)
         assert house.router.held == 1
     (first, asked), (second, asked_again), (third, last) = tries
-    await asyncio.gather(asked, asked_again)
+    await asyncio.wait_for(asyncio.gather(asked, asked_again), WAIT_S)
     assert [(one.status, one.error["code"]) for one in (first, second)] == [(409, "idempotency_in_progress")] * 2
     third.leave()
     await last
@@ -273,7 +274,7 @@ async def test_a_try_that_shared_an_answer_hands_its_place_to_its_retry(house: H
     first, asking = house.begin(question(temperature=0))
     await house.engine.was_asked(1)
     retry, retrying = house.begin(question(temperature=0), **RETRY)
-    await asking
+    await asyncio.wait_for(asking, WAIT_S)
     assert (first.status, first.error["code"]) == (409, "idempotency_in_progress")
     house.engine.resume(0)
     await retrying
