@@ -27,6 +27,7 @@ SAMPLE = (
     "replica_id", "epoch", "at_ms", "model", "state", "rent_nano_per_hour", "slots_held", "in_flight", "prompt_tokens",
     "output_tokens",
 )  # fmt: skip
+TAKEOVERS = "SELECT request_id, attempt FROM hold WHERE state = 'open' AND attempt > 1"
 AUDIT = ("seq", "at_ms", "actor", "action", "content")
 USAGE = (
     "request_id", "org_id", "project_id", "key_id", "user_id", "metadata", "model", "tier", "price_version", "units", "images",
@@ -88,8 +89,9 @@ def budgets(db: Database, after: Place, limit: int) -> list[BudgetState]:
 
 def takeovers(db: Database) -> list[tuple[str, int]]:
     """See `Store.takeovers`."""
-    rows = db.all("SELECT request_id, attempt FROM hold WHERE state = 'open' AND attempt > 1 ORDER BY request_id")
-    return [(request_id, attempt) for request_id, attempt in rows]
+    # Sorted here: by an ORDER BY, SQLite would read every hold that there ever was, and not the index of the open ones.
+    rows = db.all(TAKEOVERS)
+    return sorted((request_id, attempt) for request_id, attempt in rows)
 
 
 def balances(db: Database, after: Place, limit: int) -> list[Balance]:

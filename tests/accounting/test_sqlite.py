@@ -17,6 +17,7 @@ from accounting import sqlite
 from accounting.budget import Period
 from accounting.command import AddKey, DropBudget, Grant, Result, SetBudget
 from accounting.sql import schema
+from accounting.sql.questions import TAKEOVERS
 from accounting.sql.schema import FOLDER, VERSION
 from accounting.sqlite import SqliteStore
 from accounting.store import Balance, Snapshot, StoreError, Total
@@ -220,6 +221,12 @@ def test_the_writer_itself_cannot_replace_what_was_written(store: SqliteStore, s
     store.apply([HOLD, POST])
     with pytest.raises(sqlite3.IntegrityError):
         store._db.execute(statement)
+
+
+def test_what_is_asked_every_second_reads_open_holds_only(store: SqliteStore):
+    """However many have ended."""
+    ((*_, plan),) = store._db.execute(f"EXPLAIN QUERY PLAN {TAKEOVERS}").fetchall()
+    assert plan == "SCAN hold USING INDEX hold_open"
 
 
 def test_a_leap_of_the_clock_ends_no_hold(file: Path, clock: Any):

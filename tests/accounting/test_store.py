@@ -358,6 +358,14 @@ def test_a_retry_goes_on_with_the_hold_of_the_first_try(store: Store, clock: Clo
     assert store.verify() == []
 
 
+def test_the_holds_that_a_retry_goes_on_with_are_told(store: Store):
+    """As long as they are open: so a gateway ends what it runs for the try before."""
+    store.apply([HOLD, RETRY, replace(HOLD, request_id="r3", body_sha="other")])
+    assert store.takeovers() == [("r1", 2)]
+    store.apply([replace(VOID, attempt=2)])
+    assert store.takeovers() == []
+
+
 def test_a_retry_that_is_sent_again_takes_nothing_over_again(store: Store):
     """Its answer may have been lost on the way to the gateway."""
     store.apply([HOLD, RETRY])
