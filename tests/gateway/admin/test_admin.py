@@ -40,7 +40,7 @@ async def test_a_method_that_is_not_there_is_refused_with_those_that_are(house: 
     """In the message and in `Allow`."""
     client = await call(house, "POST", "/budgets/org:org/day")
     assert client.status == 405
-    assert client.headers["allow"] == "GET, PUT, DELETE"
+    assert client.headers["allow"] == "GET, HEAD, PUT, DELETE"
 
 
 async def test_a_body_is_bounded(house: House):
