@@ -7,23 +7,51 @@ Here it is a socket in `ENGINE_FOLDER`: a folder of mode 0700 that comes and goe
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import zmq
 import zmq.asyncio
 from lmdeploy.pytorch.engine.mp_engine import zmq_rpc
 from lmdeploy.pytorch.engine.mp_engine.base_worker import EngineOutputGather
+from lmdeploy.pytorch.engine.mp_engine.zmq_engine import ZMQMPEngine
 
 VARIABLE = "ENGINE_FOLDER"
+ENGINE_PROCESS = ZMQMPEngine._mp_proc
 
 
 def install() -> None:
     """In this process, and in those that it spawns, which import their main module again."""
     zmq_rpc.AsyncRPCServer, zmq_rpc.AsyncRPCClient = Server, Client
+    ZMQMPEngine._mp_proc = staticmethod(run_engine)
 
 
 def address(name: str) -> str:
     return f"ipc://{os.environ[VARIABLE]}/{name}"
+
+
+def run_engine(shared_dict: Any, condition: Any, *arguments: Any, **named: Any) -> None:
+    """LMDeploy's own, in the engine's process."""
+    ENGINE_PROCESS(shared_dict, Told(condition), *arguments, **named)
+
+
+class Told:
+    """The condition by which the engine's process tells its name. LMDeploy ends what keeps it as soon as the name is known, and a
+    slow engine, which is still letting go of it then, would end as well.
+    """
+
+    def __init__(self, condition: Any) -> None:
+        self._condition = condition
+
+    def __enter__(self) -> Any:
+        return self._condition.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(EOFError, ConnectionError):
+            self._condition.__exit__(*error)
+
+    def notify(self) -> None:
+        self._condition.notify()
 
 
 class Server(zmq_rpc.AsyncRPCServer):

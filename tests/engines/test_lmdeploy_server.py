@@ -367,3 +367,18 @@ def test_another_version_is_refused(environment: EngineEnvironment, tmp_path: Pa
     done = subprocess.run([str(environment.python), str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "made for LMDeploy 0.18.0, but here is 0.19.0; run: make engine-lmdeploy" in done.stderr
+
+
+def test_an_engine_that_tells_its_name_slowly_starts(environment: EngineEnvironment, tmp_path: Path):
+    """LMDeploy's server takes the name, and ends what keeps it, while the engine's process is still telling it."""
+    script = tmp_path / "tell.py"
+    script.write_text(
+        f"import multiprocessing, sys\nsys.path.insert(0, {str(SERVER.parent)!r})\n"
+        "from lmdeploy_rpc import Told\n"
+        "if __name__ == '__main__':\n"
+        "    with multiprocessing.Manager() as manager:\n"
+        "        with Told(manager.Condition()) as _:\n"
+        "            manager.shutdown()\n"
+        "    print('told')\n"
+    )
+    assert run_in(environment, script).endswith("told\n")
