@@ -1,7 +1,7 @@
 """Guided decoding in LMDeploy 0.18.0's PyTorch engine, where one request's grammar would end the loop that answers all.
 
-Its servers refuse such requests before (`openai_chat.trial`); this is for what gets past them. For the engine process, which
-imports its main module again.
+Its servers refuse such requests before (`openai_chat.trial`); this is for what gets past them. And between the parts of JSON
+there is no white space, which would be allowed without end. For the engine process, which imports its main module again.
 """
 
 import logging
@@ -12,10 +12,26 @@ logger = logging.getLogger("lmdeploy")
 
 def install() -> None:
     """In this process."""
-    from lmdeploy.pytorch.engine.guided_process import GuidedDecodingManager as Manager
+    from lmdeploy.pytorch.engine import guided_process
 
-    Manager.get_processor = _or_none_of_its_own(Manager.get_processor)
-    Manager.fill_bitmap = _or_an_end(Manager.fill_bitmap)
+    compile_any = guided_process.compile_response_format
+    guided_process.compile_response_format = lambda compiler, asked: compile_any(Compact(compiler), asked)
+    manager = guided_process.GuidedDecodingManager
+    manager.get_processor = _or_none_of_its_own(manager.get_processor)
+    manager.fill_bitmap = _or_an_end(manager.fill_bitmap)
+
+
+class Compact:
+    """xgrammar's compiler, as LMDeploy calls it."""
+
+    def __init__(self, compiler: Any) -> None:
+        self._compiler = compiler
+
+    def compile_json_schema(self, schema: str) -> Any:
+        return self._compiler.compile_json_schema(schema, any_whitespace=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiler, name)
 
 
 class Unguided:

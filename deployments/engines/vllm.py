@@ -36,7 +36,8 @@ def vllm(card: ModelCard, environment: EngineEnvironment, place: Place) -> Launc
         "disable-uvicorn-access-log": True,
         "middleware": LAYERS,
         # No other backend: what xgrammar refuses vLLM would give to one that takes hours and all memory for 3 kB of schema.
-        "structured-outputs-config": _json({"backend": "xgrammar"}),
+        # Without white space: it would be allowed without end, and a small model writes nothing else.
+        "structured-outputs-config": _json({"backend": "xgrammar", "disable_any_whitespace": True}),
     }
     if (card.engine.name, card.engine.version) not in OLDER:
         # Its `/inference/v1/abort_requests`, by which a gateway ends what nobody waits for.

@@ -47,6 +47,10 @@ def check(schema: Any) -> None:
         )
 
 
+def has_patterns(schema: Any) -> bool:
+    return any(_patterns(one) for one in _objects(schema))
+
+
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
     """Every JSON object in it. Without recursion: a schema may be deeper than Python's stack."""
     waiting = [(schema, 1)]

@@ -51,6 +51,8 @@ SCHEMAS: list[Any] = [
     {"type": "array", "items": {"type": "integer"}, "minItems": 10**9}, {"type": "array", "minItems": -1},
     {"type": "string", "pattern": "("}, {"type": "string", "pattern": "(a)\\1"}, {"type": "string", "pattern": "\\p{L}"},
     {"type": "string", "pattern": "^[\u0000-\uffff]{0,1000}$"}, {"type": "string", "pattern": "(" * 400 + "a" + ")" * 100},
+    {"type": "string", "pattern": r"(.)+([\w-]((x)+|(((.)*|(x)*)){5,100})){3,}\d"},
+    {"type": "string", "pattern": r"(\d{2}\d{0,16}[\w-]{2}|.*\s{0,16}){0,16}x?b+.[^a]([^a]{16}\sa[^a]?|[a-z]a?|.{16,}ba){16}"},
     {"type": "string", "minLength": -5}, {"type": "string", "minLength": 1.5}, {"type": "string", "minLength": 9, "maxLength": 1},
     {"type": "integer", "minimum": 2**63}, {"type": "integer", "maximum": 10**400}, {"type": "number", "multipleOf": 0},
     {"allOf": [{"anyOf": [{"type": "string", "pattern": f"a*{n}"}, {"type": "integer"}]} for n in range(40)]},

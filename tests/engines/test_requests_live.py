@@ -5,6 +5,7 @@ Skipped for an engine whose environment is not installed.
 
 import asyncio
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,29 @@ async def test_whatever_a_request_says_the_engine_lives(engine: Running):
         await asyncio.gather(*map(ask, requests(engine.body("hello", max_tokens=8), TOGETHER, seed=15)))
     assert not faults, faults[:10]
     assert text_of(await engine.answer(picture_of_it, QUESTION)) == before
+
+
+async def test_json_comes_to_its_end(engine: Running):
+    """Also from a model of noise: white space, which JSON allows without end, is not among its choices."""
+    schema = {
+        "type": "object",
+        "properties": {"colour": {"enum": ["red", "blue"]}, "count": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["colour", "count"],
+        "additionalProperties": False,
+    }
+    asked = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema}}
+    answer = await engine.answer(example(engine.card), QUESTION, response_format=asked, max_tokens=60)
+    thing = json.loads(text_of(answer))
+    assert thing["colour"] in ("red", "blue")
+    assert thing["count"] in range(10)
+    assert answer["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_a_schema_that_nothing_can_keep_to_is_the_callers_error(engine: Running):
+    """It has a name, and the next one is answered."""
+    for schema in ({"$ref": "#"}, {"type": "?"}, {"enum": []}, {"type": "string", "minLength": -5}):
+        response = await engine.chat(
+            "hello", response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+        )
+        assert (response.status_code, response.json()["error"]["param"]) == (400, "response_format"), schema
+    await engine.answer("hello", max_tokens=1)

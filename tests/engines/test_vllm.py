@@ -121,7 +121,7 @@ def test_one_accelerator_has_one_process_unless_its_card_says_otherwise(kind: st
 
 def test_schemas_have_one_backend_and_bounds_before_it():
     """vLLM would give what xgrammar refuses to another one, which a schema of 3 kB can hang; and the token is in front of all."""
-    assert json.loads(FLAGS["structured-outputs-config"]) == {"backend": "xgrammar"}
+    assert json.loads(FLAGS["structured-outputs-config"]) == {"backend": "xgrammar", "disable_any_whitespace": True}
     words = LAUNCH.command
     assert [words[i + 1] for i, word in enumerate(words) if word == "--middleware"] == [
         "vllm_bounds.Bounds",
