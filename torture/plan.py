@@ -38,9 +38,10 @@ class Point:
         return f"{self.name}, hung" if self.hang_s else self.name
 
 
-# Longer than these gateways wait for a hold or for a charge.
-HANG_S = 2.5
-CHARGES = Point("post.acked", Role.GATEWAY, 8)
+# Longer than these gateways wait for a charge, and less than they do for a hold: so their clients outlast it.
+HANG_S = 1.5
+# Of a gateway whose writer hangs: the answers before it have left, or were withheld.
+UNCONFIRMED = Point("post.acked", Role.GATEWAY, 2)
 FIRST_HOLDS = Point("hold.acked", Role.GATEWAY, 12)
 POINTS = (
     Point("hold.queued", Role.GATEWAY, 16),
@@ -49,7 +50,7 @@ POINTS = (
     Point("stream.middle", Role.GATEWAY, 40),
     Point("engine.last_chunk", Role.GATEWAY, 8),
     Point("post.queued", Role.GATEWAY, 8),
-    CHARGES,
+    Point("post.acked", Role.GATEWAY, 8),
     Point("writer.batch_open", Role.WRITER, 30),
     Point("writer.committed", Role.WRITER, 30),
     Point("sweeper.middle", Role.SWEEPER, 1),
@@ -120,7 +121,7 @@ def plan_of(seed: int, points: tuple[Point, ...]) -> Plan:
     if point.role is Role.SWEEPER:
         deaths.append(_death(FIRST_HOLDS, random))  # else there would be nothing to sweep
     elif point.hang_s:
-        deaths.append(_death(CHARGES, random))  # with answers whose charges the writer does not confirm
+        deaths.append(_death(UNCONFIRMED, random))
     elif seed % SECOND_DEATH_EVERY == 0:
         deaths.append(_death(random.choice([other for other in points if other.role is not point.role]), random))
     return Plan(seed, tuple(deaths), tuple(_client(f"client-{number}", random) for number in range(CLIENTS)))

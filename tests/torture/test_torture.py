@@ -26,25 +26,27 @@ def early(plan: Plan) -> Plan:
     return replace(plan, deaths=tuple(replace(death, passing=min(death.passing, 4)) for death in plan.deaths))
 
 
-def torture_until_all_died(seed: int, place: Callable[[], Place]) -> None:
-    """No run may have a fault. Where other work holds a machine up, a fleet may end before a death was due: so it runs anew."""
+def torture_until_it_died(seed: int, place: Callable[[], Place]) -> None:
+    """No run may have a fault. Where other work holds a machine up, a fleet may end before the seed's death was due: so it runs
+    anew. A second death is due when it is due.
+    """
     for _ in range(TRIES):
         made = place()
         found = run_plan(early(plan_of(seed, made.points)), made)
         assert found.faults == ()
-        if found.died == found.plan.deaths:
+        if found.plan.deaths[0] in found.died:
             return
-    raise AssertionError(f"in {TRIES} runs not all of {found.plan.deaths} came about")
+    raise AssertionError(f"in {TRIES} runs {found.plan.deaths[0]} never came about")
 
 
 @pytest.mark.parametrize("seed", DOZEN, ids=lambda seed: POINTS[seed].title)
 def test_whoever_dies_everyone_pays_for_what_they_saw(seed: int):
-    torture_until_all_died(seed, SqlitePlace)
+    torture_until_it_died(seed, SqlitePlace)
 
 
 @pytest.mark.parametrize("seed", ON_POSTGRES, ids=lambda seed: (*POINTS, DATABASE)[seed].title)
 def test_the_same_on_postgresql(seed: int, postgres: Callable[[], str]):
-    torture_until_all_died(seed, lambda: PostgresPlace(postgres()))
+    torture_until_it_died(seed, lambda: PostgresPlace(postgres()))
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgresql"])
