@@ -60,14 +60,22 @@ class Sandbox:
         """What `module` found in the file, and the lines of base64. Raises `Fault`."""
         async with self._turns.turn(effort.tenant):
             with effort.counted():
-                idle = self._idle[module]
-                process = idle.pop() if idle else ReaderProcess(module, self._limits)
+                process = self._idle_one(module) or ReaderProcess(module, self._limits)
                 found, things = await self._read(process, data, settings, keep=module in self._kept)
                 if module in self._kept:
-                    idle.append(process)
+                    self._idle[module].append(process)
         if "code" in found:
             raise Fault(found["code"], found["message"])
         return found, things
+
+    def _idle_one(self, module: str) -> "ReaderProcess | None":
+        """One that waits, and is still there: a system that runs out of memory ends what it likes."""
+        while self._idle[module]:
+            process = self._idle[module].pop()
+            if process.is_alive:
+                return process
+            process.end()
+        return None
 
     async def _read(self, process: "ReaderProcess", data: bytes, settings: dict[str, Any], *, keep: bool) -> Answer:
         """In a thread, which does nothing but wait. A process that does not answer, or is not waited for, is ended."""
@@ -109,6 +117,10 @@ class ReaderProcess:
             if not kept:
                 self.end()
         return answer
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """Let whoever reads from it find out that it has ended."""

@@ -94,6 +94,17 @@ async def test_a_kept_reader_reads_the_next_file():
     assert psutil.Process().children() == []
 
 
+async def test_a_kept_reader_that_was_ended_is_replaced():
+    """It is not the next file's fault."""
+    sandbox = Sandbox(LIMITS, kept=frozenset({GREEDY}))
+    assert await sandbox.read(GREEDY, b"file", Effort("a"), does="nothing")
+    (kept,) = psutil.Process().children()
+    kept.kill()
+    psutil.wait_procs([kept], timeout=5)
+    assert await sandbox.read(GREEDY, b"file", Effort("a"), does="nothing")
+    sandbox.close()
+
+
 async def test_what_a_reader_takes_is_counted():
     """Whether it finds anything or not; waiting for a turn is not its time."""
     sandbox, effort = Sandbox(SandboxLimits(processes_max=1, cpu_s_max=1)), Effort("a")
