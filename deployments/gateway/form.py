@@ -21,8 +21,8 @@ UNIX_S_MAX = 253_402_300_799  # the end of the year 9999
 # Of one object. Each unknown field is a fault of its own, and thousands of them are work for nothing.
 FIELDS_MAX = 200
 # Opening brackets and commas of a body: about as many values are made of it while nothing else runs. The longest text of any
-# card could be commas alone, and has half as many.
-JSON_VALUES_MAX = 500_000
+# card could be commas alone, and has a third as many.
+JSON_VALUES_MAX = 100_000
 
 
 class Form(BaseModel):

@@ -1,10 +1,11 @@
 """A regular expression of a JSON schema, weighed before an engine makes an automaton of it. Pure.
 
-Engines write repetitions out: `(a{1,1000}){1,1000}` is a million states. Python's compiler says whether it is one at all; the
+Engines write repetitions out: `(a{1,1000}){1,1000}` is a million states. Python's parser says whether it is one at all; the
 dialects differ in little, and what an engine does not take (lookaround) it refuses itself.
 """
 
 import re
+from re import _parser  # type: ignore[attr-defined]  # the compiler goes through all letters of `[\u0100-\uffff]`
 
 # In JavaScript's dialect, not in Python's.
 NAMED_GROUP = re.compile(r"\(\?<(?=[A-Za-z_])")
@@ -19,7 +20,7 @@ DIGITS_READ = 9
 
 def copies(pattern: str) -> int:
     """How many characters it has when every counted repetition is written out. Raises `re.error` if it is none."""
-    _compile(pattern)
+    _parse(pattern)
     outer, total, last = list[int](), 0, 0
     for token in TOKEN.finditer(pattern):
         if token["begin"]:
@@ -36,8 +37,8 @@ def copies(pattern: str) -> int:
     return total
 
 
-def _compile(pattern: str) -> None:
+def _parse(pattern: str) -> None:
     try:
-        re.compile(UNICODE_CLASS.sub(r"\\w", NAMED_GROUP.sub("(?P<", pattern)))
+        _parser.parse(UNICODE_CLASS.sub(r"\\w", NAMED_GROUP.sub("(?P<", pattern)))
     except (OverflowError, RecursionError) as error:
         raise re.error("too large") from error

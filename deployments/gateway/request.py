@@ -10,13 +10,16 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from deployments.gateway.errors import BadRequest
 from deployments.gateway.form import Form, Identifier, Metadata, NullableForm, entries_max, json_object, refusal
-from deployments.gateway.schema_bounds import check_schema
+from deployments.gateway.schema_bounds import Sizes, check_schema
 
 Detail = Literal["auto", "low", "high"]
 
-# Empty ones cost nothing in bytes, but the engine's template walks all of them.
+# Empty ones cost nothing in bytes, but the engine's template walks all of them. The first one that is faulty is
+# told, and no more are looked at (`fail_fast`).
 MESSAGES_MAX = 1000
 PARTS_MAX = 1000
+# Parts and tool calls of all messages: each takes some 20 microseconds to read, while nothing else runs.
+PARTS_TOGETHER_MAX = 2000
 # OpenAI's.
 TOOLS_MAX = 128
 # An engine looks for each of them after each token.
@@ -96,12 +99,12 @@ class _Message(NullableForm):
 
 class UserMessage(_Message):
     role: Literal["user"]
-    content: str | Annotated[list[Part], Field(min_length=1, max_length=PARTS_MAX)]
+    content: str | Annotated[list[Part], Field(min_length=1, max_length=PARTS_MAX, fail_fast=True)]
 
 
 class SystemMessage(_Message):
     role: Literal["system", "developer"]
-    content: str | Annotated[list[Text], Field(min_length=1, max_length=PARTS_MAX)]
+    content: str | Annotated[list[Text], Field(min_length=1, max_length=PARTS_MAX, fail_fast=True)]
 
 
 class ToolCallFunction(NullableForm):
@@ -123,9 +126,9 @@ class AssistantMessage(_Message):
     """An answer as SDKs give it back, with all that they and we put beside its text."""
 
     role: Literal["assistant"]
-    content: str | Annotated[list[PlainPart], Field(max_length=PARTS_MAX)] | None = None
+    content: str | Annotated[list[PlainPart], Field(max_length=PARTS_MAX, fail_fast=True)] | None = None
     refusal: str | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=TOOLS_MAX)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     # Ours.
     boxes: Any = IGNORED
     points: Any = IGNORED
@@ -142,7 +145,7 @@ class AssistantMessage(_Message):
 class ToolMessage(_Message):
     role: Literal["tool"]
     tool_call_id: str
-    content: str | Annotated[list[Text], Field(min_length=1, max_length=PARTS_MAX)]
+    content: str | Annotated[list[Text], Field(min_length=1, max_length=PARTS_MAX, fail_fast=True)]
 
 
 Message = Annotated[UserMessage | SystemMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
@@ -221,7 +224,7 @@ class ChatRequest(NullableForm):
     """A chat completion. The last group travels to the engine, if the model's card lists it (`parameters.py`)."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MESSAGES_MAX, fail_fast=True)]
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -261,7 +264,7 @@ class ChatRequest(NullableForm):
         | None
     ) = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=TOOLS_MAX)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=TOOLS_MAX, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     ignore_eos: bool | None = None
@@ -343,6 +346,7 @@ class Chat:
 def parse(body: bytes) -> Chat:
     """Read a request. Raises `BadRequest`, which names the field at fault."""
     data = json_object(body)
+    _check_parts(data.get("messages"))
     try:
         request = ChatRequest.model_validate(data, strict=True)
     except ValidationError as error:
@@ -351,6 +355,16 @@ def parse(body: bytes) -> Chat:
     _check_schemas(request)
     acted_upon = request.model_dump(by_alias=True, exclude_unset=True)
     return Chat(request, acted_upon, tuple(sorted(set(_ignored(request)))))
+
+
+def _check_parts(messages: Any) -> None:
+    """Count before anything is made of them; what they are is looked at later."""
+    several = [message for message in messages if isinstance(message, dict)] if isinstance(messages, list) else []
+    lists = [message.get(name) for message in several for name in ("content", "tool_calls")]
+    if sum(len(parts) for parts in lists if isinstance(parts, list)) > PARTS_TOGETHER_MAX:
+        raise BadRequest(
+            f"The messages have more than {PARTS_TOGETHER_MAX} parts and tool calls. Send fewer.", param="messages"
+        )
 
 
 def _check_choice(request: ChatRequest) -> None:
@@ -368,11 +382,12 @@ def _check_choice(request: ChatRequest) -> None:
 
 
 def _check_schemas(request: ChatRequest) -> None:
+    sizes = Sizes()
     if isinstance(request.response_format, JsonSchemaFormat):
-        check_schema(request.response_format.json_schema.schema_, "response_format.json_schema.schema")
+        check_schema(request.response_format.json_schema.schema_, "response_format.json_schema.schema", sizes)
     for i, tool in enumerate(request.tools or ()):
         if tool.function.parameters is not None:
-            check_schema(tool.function.parameters, f"tools[{i}].function.parameters")
+            check_schema(tool.function.parameters, f"tools[{i}].function.parameters", sizes)
 
 
 def _ignored(form: Form, path: str = "") -> Iterator[str]:

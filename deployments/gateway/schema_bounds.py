@@ -77,10 +77,24 @@ APART = (
 )
 
 
-def check_schema(schema: Schema, path: str) -> None:
-    """`path` is where the schema stands in the body. Raises `BadRequest`, which names the place of the fault below it."""
-    _check_size(schema, path)
-    found = _Found(schema)
+@dataclass(slots=True)
+class Sizes:
+    """What the schemas of a request come to: a hundred tools have a schema each, and the bounds are of all together."""
+
+    bytes: int = 0
+    schemas: int = 0
+    patterns: int = 0
+    copies: int = 0
+    enum_values: int = 0
+
+
+def check_schema(schema: Schema, path: str, sizes: Sizes | None = None) -> None:
+    """`path` is where the schema stands in the body; `sizes` are of those before it. Raises `BadRequest`, which names the
+    place of the fault below `path`.
+    """
+    sizes = sizes or Sizes()
+    _check_size(schema, path, sizes)
+    found = _Found(schema, sizes)
     for at, node in _nodes(schema, path):
         found.add(at, node)
     for at, node in found.schemas:
@@ -90,13 +104,13 @@ def check_schema(schema: Schema, path: str) -> None:
     _Alternatives(found).check()
 
 
-def _check_size(schema: Schema, path: str) -> None:
+def _check_size(schema: Schema, path: str, sizes: Sizes) -> None:
     try:
-        size = len(orjson.dumps(schema))
+        sizes.bytes += len(orjson.dumps(schema))
     except orjson.JSONEncodeError:
         _refuse(path, f"it is nested deeper than {DEPTH_MAX} schemas")
-    if size > BYTES_MAX:
-        _refuse(path, f"it is above {BYTES_MAX} bytes")
+    if sizes.bytes > BYTES_MAX:
+        _refuse(path, f"the request's schemas are above {BYTES_MAX} bytes")
 
 
 def _nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
@@ -135,16 +149,15 @@ class _Found:
     """The schemas of one document, checked one by one and counted together."""
 
     document: Schema
+    sizes: Sizes
     schemas: list[tuple[str, Schema]] = field(default_factory=list)
     places: dict[int, str] = field(default_factory=dict)
-    patterns: int = 0
-    copies: int = 0
-    enum_values: int = 0
 
     def add(self, at: str, node: Schema) -> None:
         self.schemas.append((at, node))
         self.places[id(node)] = at
-        if len(self.schemas) > SCHEMAS_MAX:
+        self.sizes.schemas += 1
+        if self.sizes.schemas > SCHEMAS_MAX:
             _refuse(at, f"there are more than {SCHEMAS_MAX} schemas within")
         for name in DYNAMIC:
             if name in node:
@@ -153,11 +166,11 @@ class _Found:
         _check_numbers(at, node)
         self._check_values(at, node)
         for place, pattern in _patterns(at, node):
-            self.patterns += 1
-            if self.patterns > PATTERNS_MAX:
+            self.sizes.patterns += 1
+            if self.sizes.patterns > PATTERNS_MAX:
                 _refuse(place, f"there are more than {PATTERNS_MAX} patterns")
-            self.copies += _copies(place, pattern)
-            if self.copies > COPIES_MAX:
+            self.sizes.copies += _copies(place, pattern)
+            if self.sizes.copies > COPIES_MAX:
                 _refuse(place, f"the patterns have more than {COPIES_MAX} characters, repeated as they say")
 
     def targets(self, at: str, node: Schema) -> Iterator[tuple[str, Any]]:
@@ -171,8 +184,8 @@ class _Found:
             values = node["enum"]
             if not isinstance(values, list) or not values:
                 _refuse(f"{at}.enum", "it is a list of values, and has at least one")
-            self.enum_values += len(values)
-            if self.enum_values > ENUM_VALUES_MAX:
+            self.sizes.enum_values += len(values)
+            if self.sizes.enum_values > ENUM_VALUES_MAX:
                 _refuse(f"{at}.enum", f"there are more than {ENUM_VALUES_MAX} values")
         required = node.get("required", [])
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
@@ -218,7 +231,7 @@ def _copies(at: str, pattern: Any) -> int:
         _refuse(at, "it is no regular expression")
     if number > PATTERN_COPIES_MAX:
         _refuse(at, f"it has more than {PATTERN_COPIES_MAX} characters, repeated as it says")
-    return number
+    return max(number, len(pattern))  # brackets alone are work as well
 
 
 def _resolved(reference: Any, document: Schema, at: str) -> Any:

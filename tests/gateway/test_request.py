@@ -292,16 +292,20 @@ def test_a_temperature_of_next_to_nothing_is_none(sent: float, meant: float):
 @pytest.mark.parametrize(
     "sent",
     [
-        b'{"model": "demo", "messages": [' + b"{}," * 200_000 + b"{}]}",
+        b'{"model": "demo", "messages": [' + b"{}," * 40_000 + b"{}]}",
         body(**{f"field_{i}": 1 for i in range(201)}),
         messages(USER | {f"field_{i}": 1 for i in range(201)}),
-        body(metadata={str(i): 1 for i in range(100_000)}),
-        body(stop_token_ids=["1"] * 100_000),
-        body(messages=[1] * 100_000),
-        parts(*[1] * 100_000),
+        body(metadata={str(i): 1 for i in range(90_000)}),
+        body(stop_token_ids=["1"] * 90_000),
+        body(messages=[1] * 90_000),
+        parts(*[1] * 90_000),
+        parts(*[1] * 1_000),
+        messages(*[{"role": "assistant", "tool_calls": [1] * 128}] * 15),
+        messages(*[USER | {f"field_{i}": 1 for i in range(5)}] * 1_000),
+        body(tools=[1] * 128),
     ],
 )
-def test_a_fault_a_hundred_thousand_times_over_is_a_few(sent: bytes, monkeypatch: pytest.MonkeyPatch):
+def test_a_fault_tens_of_thousands_of_times_over_is_a_few(sent: bytes, monkeypatch: pytest.MonkeyPatch):
     """What is put into words is bounded, whatever is sent."""
     counted: list[int] = []
     monkeypatch.setattr(
@@ -310,6 +314,26 @@ def test_a_fault_a_hundred_thousand_times_over_is_a_few(sent: bytes, monkeypatch
     with pytest.raises(BadRequest):
         parse(sent)
     assert sum(counted) < 10
+
+
+@pytest.mark.parametrize(
+    ("sent", "param", "says"),
+    [
+        (body(prediction=[1] * 100_000), None, "values"),
+        (messages(*[USER | {"content": [TEXT] * 3}] * 667), "messages", "parts and tool calls"),
+        (messages(*[{"role": "assistant", "tool_calls": [TOOL_CALL] * 100}] * 21), "messages", "parts and tool calls"),
+        (
+            body(tools=[{"type": "function", "function": {"name": "a", "parameters": {"title": "a" * 1000}}}] * 100),
+            "tools[64].function.parameters",
+            "schemas are above",
+        ),
+    ],
+)
+def test_what_would_take_long_to_read_is_refused(sent: bytes, param: str | None, says: str):
+    """A hundred lists within their bounds are beyond one together: nothing else runs while they are read."""
+    with pytest.raises(BadRequest, match=says) as refused:
+        parse(sent)
+    assert refused.value.param == param
 
 
 def test_the_tables_above_are_complete():

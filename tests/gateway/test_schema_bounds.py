@@ -13,6 +13,7 @@ from deployments.gateway.schema_bounds import (
     PATTERN_CHARACTERS_MAX,
     PATTERNS_MAX,
     SCHEMAS_MAX,
+    Sizes,
     check_schema,
 )
 
@@ -130,6 +131,7 @@ def test_what_makes_no_sense_is_refused_by_its_place(schema: dict[str, Any], par
         ({"enum": list(range(ENUM_VALUES_MAX + 1))}, "values"),
         ({"anyOf": [{"enum": list(range(ENUM_VALUES_MAX))}, {"enum": [1]}]}, "values"),
         ({"description": "a" * BYTES_MAX}, "bytes"),
+        ({"properties": {f"p{i}": {"pattern": "(" * 250 + ")" * 250} for i in range(21)}}, "repeated as they say"),
         ({"pattern": "a" * (PATTERN_CHARACTERS_MAX + 1)}, "characters"),
         ({"pattern": "^(a{1,1000}){1,1000}$"}, "repeated as it says"),
         ({"patternProperties": {f"a{i}": STRING for i in range(PATTERNS_MAX + 1)}}, "patterns"),
@@ -143,3 +145,22 @@ def test_what_would_be_a_huge_grammar_is_refused(schema: dict[str, Any], says: s
     with pytest.raises(BadRequest, match=says) as refused:
         check_schema(schema, "schema")
     assert (refused.value.param or "").startswith("schema")
+
+
+@pytest.mark.parametrize(
+    ("schema", "times", "says"),
+    [
+        ({"description": "a" * 1000}, 65, "bytes"),
+        ({"properties": {f"p{i}": {} for i in range(99)}}, 21, "schemas within"),
+        ({"enum": list(range(100))}, 21, "values"),
+        ({"pattern": "a"}, 65, "patterns"),
+        ({"pattern": "a{1000}"}, 11, "repeated as they say"),
+    ],
+)
+def test_the_schemas_of_a_request_are_bounded_together(schema: dict[str, Any], times: int, says: str):
+    """As a request may have a hundred tools."""
+    sizes = Sizes()
+    for _ in range(times - 1):
+        check_schema(schema, "schema", sizes)
+    with pytest.raises(BadRequest, match=says):
+        check_schema(schema, "schema", sizes)

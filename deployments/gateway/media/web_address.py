@@ -27,6 +27,11 @@ class WebAddress:
     origin: URL
     target: str
 
+    def __post_init__(self) -> None:
+        # Anything else would go on where the host ends: `http://host` and `x:y@10.0.0.1/` are one URL, of another host.
+        if not self.target.startswith("/"):
+            raise NotAnAddress
+
     @property
     def host(self) -> str:
         return self.origin.raw_host or ""

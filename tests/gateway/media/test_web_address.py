@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 
 from deployments.gateway.media.web_address import NotAnAddress, read_address
@@ -76,3 +78,12 @@ def test_nothing_else_is_an_address(url: str):
     if ":" in url:
         with pytest.raises(NotAnAddress):
             read_address("http://host.example/").redirected(url)
+
+
+@pytest.mark.parametrize(
+    "location", ["x\ty:z@10.0.0.1/", "ht\ttp://10.0.0.1/", "\vhttp://10.0.0.1/", " x:y@10.0.0.1/", "\u00a0x:y@10.0.0.1"]
+)
+def test_no_redirect_changes_the_host_unchecked(location: str):
+    """What Python's `urljoin` takes for an absolute URL, blanks within its scheme left out, is none."""
+    with suppress(NotAnAddress):
+        assert read_address("http://host.example/a/").redirected(location).url.host == "host.example"
