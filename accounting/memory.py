@@ -47,12 +47,15 @@ from accounting.command import (
 )
 from accounting.key import KeyRecord
 from accounting.limits import MINUTE_MS, LimitState
-from accounting.pages import place_of
 from accounting.price import Price
+from accounting.questions import Audit, Balances, Budgets, KeyChanges, Samples, Stays, Usage
+from accounting.request import EndedAttempt, Generation, Units
+from accounting.stay import Stay
 from accounting.store import (
     ALL,
     SLOT_MS_MAX,
     Account,
+    AuditLine,
     Balance,
     Entry,
     Fault,
@@ -70,7 +73,7 @@ AMOUNT_MAX = 2**63 - 1
 
 P = ParamSpec("P")
 T = TypeVar("T")
-R = TypeVar("R", KeyChange, BudgetState, Balance, Bucket, dict[str, Any])
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -107,6 +110,9 @@ class Held:
     def close(self, state: str, outcome: Outcome, now_ms: int) -> None:
         self.state, self.outcome, self.closed_at_ms = state, outcome, now_ms
 
+    def was_charged(self, attempt: int) -> bool:
+        return self.state == "posted" and attempt == self.attempt
+
 
 def _alone(method: Callable[Concatenate["MemoryStore", P], T]) -> Callable[Concatenate["MemoryStore", P], T]:
     """Questions come from other threads than commands."""
@@ -136,7 +142,7 @@ class MemoryStore:
         self._key_seqs: dict[str, int] = {}  # of each key's last change
         self._prices: dict[tuple[str, int], Price] = {}
         self._samples: dict[tuple[str, str, int], Sample] = {}
-        self._audit: list[dict[str, Any]] = []
+        self._audit: list[AuditLine] = []
         self._steps: dict[type[Any], Callable[[Any], Reply]] = {
             Hold: self._hold,
             FirstByte: self._first_byte,
@@ -515,8 +521,7 @@ class MemoryStore:
             self._entries.append(Entry(seq, kind, ref, account, amount_nano, self._now_ms()))
 
     def _note(self, by: str, action: str, content: object) -> None:
-        line = {"seq": len(self._audit) + 1, "at_ms": self._now_ms(), "actor": by, "action": action}
-        self._audit.append(line | {"content": json.dumps(content)})
+        self._audit.append(AuditLine(len(self._audit) + 1, self._now_ms(), by, action, json.dumps(content)))
 
     # --- Sums
 
@@ -551,7 +556,7 @@ class MemoryStore:
     def key_changes(self, after: Place = (), limit: int = ALL) -> list[KeyChange]:
         """See `Store.key_changes`."""
         changes = [KeyChange(self._key_seqs[key_id], record) for key_id, record in self._keys.items()]
-        return _page(sorted(changes, key=attrgetter("seq")), after, limit)
+        return _page(changes, KeyChanges.place, after, limit)
 
     @_alone
     def prices(self) -> list[Price]:
@@ -561,7 +566,7 @@ class MemoryStore:
     @_alone
     def budgets(self, after: Place = (), limit: int = ALL) -> list[BudgetState]:
         """See `Store.budgets`."""
-        return _page([self._state(budget) for _, budget in sorted(self._budgets.items())], after, limit)
+        return _page(map(self._state, self._budgets.values()), Budgets.place, after, limit)
 
     def _state(self, budget: Budget) -> BudgetState:
         name = self._account_of(budget)
@@ -581,9 +586,9 @@ class MemoryStore:
         """See `Store.balances`."""
         accounts = [
             Balance(name, account.kind, self._limit(name), self._posted(name), self._reserved(name))
-            for name, account in sorted(self._accounts.items())
+            for name, account in self._accounts.items()
         ]
-        return _page(accounts, after, limit)
+        return _page(accounts, Balances.place, after, limit)
 
     @_alone
     def snapshot(self) -> Snapshot:
@@ -599,28 +604,39 @@ class MemoryStore:
         return Snapshot(totals, len(held_now), sum(held.hold.amount_nano for held in held_now))
 
     @_alone
-    def generation(self, request_id: str) -> dict[str, Any] | None:
+    def generation(self, request_id: str) -> Generation | None:
         """See `Store.generation`."""
         held = self._holds.get(request_id)
         if held is None:
             return None
-        return {
-            "request_id": request_id,
-            "attempt": held.attempt,
-            "gateway_id": held.gateway_id,
-            **{name: getattr(held.hold, name) for name in ("key_id", "org_id", "project_id", "user_id", "metadata")},
-            **{name: getattr(held.hold, name) for name in ("model", "price_version", "tier", "amount_nano")},
-            "units": json.loads(_units(held.hold)),
-            "parts": held.accounts,
-            "charged_nano": held.charged_nano,
-            "state": held.state,
-            "why": held.outcome,
-            "created_at_ms": held.created_at_ms,
-            "first_byte_at_ms": held.first_byte_at_ms,
-            "expires_at_ms": held.expires_at_ms,
-            "closed_at_ms": held.closed_at_ms,
-            "attempts": [_attempt_row(held, number) for number in sorted(held.attempts)],
-        }
+        hold = held.hold
+        return Generation(
+            request_id=request_id,
+            attempt=held.attempt,
+            gateway_id=held.gateway_id,
+            key_id=hold.key_id,
+            org_id=hold.org_id,
+            project_id=hold.project_id,
+            user_id=hold.user_id,
+            metadata=hold.metadata,
+            model=hold.model,
+            price_version=hold.price_version,
+            tier=hold.tier,
+            units=Units(images=hold.image_units, output=hold.output_units),
+            parts=tuple(held.accounts),
+            amount_nano=hold.amount_nano,
+            charged_nano=held.charged_nano,
+            state=held.state,
+            why=held.outcome,
+            created_at_ms=held.created_at_ms,
+            first_byte_at_ms=held.first_byte_at_ms,
+            expires_at_ms=held.expires_at_ms,
+            closed_at_ms=held.closed_at_ms,
+            attempts=tuple(
+                EndedAttempt(attempt=number, charged=held.was_charged(number), record=record)
+                for number, record in sorted(held.attempts.items())
+            ),
+        )
 
     @_alone
     def takeovers(self) -> list[tuple[str, int]]:
@@ -641,8 +657,8 @@ class MemoryStore:
         names = (
             "requests", "images", "units", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "revenue_nano",
         )  # fmt: skip
-        buckets = [Bucket(*key, *(found[name] for name in names)) for key, found in sorted(sums.items())]
-        return _page(buckets, after, limit)
+        buckets = [Bucket(*key, *(found[name] for name in names)) for key, found in sums.items()]
+        return _page(buckets, Usage.place, after, limit)
 
     @_alone
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
@@ -650,28 +666,35 @@ class MemoryStore:
         return [entry for entry in self._entries if entry.seq > after_seq][:limit]
 
     @_alone
-    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
-        """See `Store.records`."""
-        rows = sorted(self._records(what, from_ms, to_ms), key=lambda row: place_of(row, what))
-        return _page(rows, after, limit, what)
+    def ended_requests(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+        """See `Store.ended_requests`."""
+        rows = [_usage_row(held) for held in self._holds.values() if held.closed_at_ms is not None]
+        return sorted(
+            (row for row in rows if from_ms <= row["closed_at_ms"] < to_ms),
+            key=lambda row: (row["closed_at_ms"], row["request_id"]),
+        )
 
-    def _records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
-        match what:
-            case "holds":
-                ended = [held for held in self._holds.values() if held.closed_at_ms is not None]
-                return [_usage_row(held) for held in ended if from_ms <= (held.closed_at_ms or 0) < to_ms]
-            case "attempts":
-                tried = [
-                    _attempt_row(held, number) | _paid(held)
-                    for held in self._holds.values()
-                    for number in held.attempts
-                ]
-                return [row for row in tried if row["slot_to_ms"] and _overlaps(row, from_ms, to_ms)]
-            case "samples":
-                return [asdict(one) for one in self._samples.values() if from_ms <= one.at_ms < to_ms]
-            case "audit":
-                return [line for line in self._audit if from_ms <= line["at_ms"] < to_ms]
-        raise KeyError(what)
+    @_alone
+    def stays(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Stay]:
+        """See `Store.stays`."""
+        stays = [stay for held in self._holds.values() for stay in _stays(held)]
+        overlapping = (
+            stay
+            for stay in stays
+            if stay.to_ms > from_ms and stay.from_ms < to_ms and stay.to_ms - stay.from_ms < SLOT_MS_MAX
+        )
+        return _page(overlapping, Stays.place, after, limit)
+
+    @_alone
+    def samples(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Sample]:
+        """See `Store.samples`."""
+        taken = (sample for sample in self._samples.values() if from_ms <= sample.at_ms < to_ms)
+        return _page(taken, Samples.place, after, limit)
+
+    @_alone
+    def audit(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[AuditLine]:
+        """See `Store.audit`."""
+        return _page((line for line in self._audit if from_ms <= line.at_ms < to_ms), Audit.place, after, limit)
 
     @_alone
     def verify(self) -> list[Fault]:
@@ -697,14 +720,9 @@ class MemoryStore:
                 yield Fault("P7 hold", f"{held.hold.request_id} was charged {held.charged_nano}")
 
 
-def _page(rows: list[R], after: Place, limit: int, what: str = "") -> list[R]:
-    """Those of rows in order that are behind a place."""
-    return [row for row in rows if not after or place_of(row, what) > after][:limit]
-
-
-def _overlaps(attempt: dict[str, Any], from_ms: int, to_ms: int) -> bool:
-    slot_from_ms, slot_to_ms = attempt["slot_from_ms"], attempt["slot_to_ms"]
-    return bool(slot_to_ms > from_ms and slot_from_ms < to_ms and slot_to_ms - slot_from_ms < SLOT_MS_MAX)
+def _page(rows: Iterable[R], place: Callable[[R], Place], after: Place, limit: int) -> list[R]:
+    """Those of the rows that are behind a place, in order."""
+    return sorted((row for row in rows if not after or place(row) > after), key=place)[:limit]
 
 
 def _content(hold: Hold) -> tuple[object, ...]:
@@ -767,15 +785,22 @@ def _units(hold: Hold) -> str:
     return json.dumps({"images": hold.image_units, "output": hold.output_units}, separators=(",", ":"))
 
 
-def _attempt_row(held: Held, number: int) -> dict[str, Any]:
-    charged = held.state == "posted" and number == held.attempt
-    return {"request_id": held.hold.request_id, "attempt": number, "charged": int(charged)} | asdict(
-        held.attempts[number]
-    )
-
-
-def _paid(held: Held) -> dict[str, Any]:
-    return {"model": held.hold.model, "charged_nano": held.charged_nano}
+def _stays(held: Held) -> Iterator[Stay]:
+    """Those of a request's attempts that had a slot."""
+    for number, record in held.attempts.items():
+        if record.replica_id is not None and record.slot_from_ms is not None and record.slot_to_ms is not None:
+            yield Stay(
+                held.hold.request_id,
+                number,
+                record.replica_id,
+                held.hold.model,
+                record.slot_from_ms,
+                record.slot_to_ms,
+                record.finish,
+                record.text_tokens + record.vision_tokens,
+                record.output_tokens,
+                held.charged_nano if held.was_charged(number) else None,
+            )
 
 
 def _usage_row(held: Held) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """A stay: the time that one attempt held a slot of a replica, what it did there, and whether it was paid for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 AttemptId = tuple[str, int]  # request id, attempt
 
@@ -28,23 +26,3 @@ class Stay:
     @property
     def id(self) -> AttemptId:
         return self.request_id, self.attempt
-
-
-def stays_of(rows: Iterable[dict[str, Any]]) -> list[Stay]:
-    """From the rows of `Store.records("attempts", ...)`."""
-    return [
-        Stay(
-            row["request_id"],
-            row["attempt"],
-            row["replica_id"],
-            row["model"],
-            row["slot_from_ms"],
-            row["slot_to_ms"],
-            row["finish"],
-            row["text_tokens"] + row["vision_tokens"],
-            row["output_tokens"],
-            # The row has the charge of its request, whichever attempt earned it.
-            row["charged_nano"] if row["charged"] else None,
-        )
-        for row in rows
-    ]

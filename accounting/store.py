@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from accounting.budget import BudgetState
-from accounting.command import Command, Reply
+from accounting.command import Command, Reply, Sample
 from accounting.key import KeyRecord
 from accounting.price import Price
+from accounting.request import Generation
+from accounting.stay import Stay
 from accounting.usage import Bucket, UsageQuery
 
 # The place of a row in an answer, by which the next page is found: behind it.
@@ -86,6 +88,17 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditLine:
+    """One line of the audit log: a change, who made it, and its JSON. It never holds a hash."""
+
+    seq: int
+    at_ms: int
+    actor: str
+    action: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """An invariant that does not hold. `check` names it, `detail` says where."""
 
@@ -96,8 +109,8 @@ class Fault:
 class Store(Protocol):
     """A ledger on durable storage. `apply`, `sweep` and `close` are for one thread; the questions are for any.
 
-    Long answers can be asked for in pages: `after` is the place of the last row that was seen (`pages.py`), `limit` how many
-    rows follow it at most.
+    Long answers can be asked for in pages: `after` is the place of the last row that was seen (`Listing.place`), `limit` how
+    many rows follow it at most.
     """
 
     def apply(self, commands: Sequence[Command]) -> list[Reply]:
@@ -135,8 +148,8 @@ class Store(Protocol):
     def snapshot(self) -> Snapshot:
         """Fleet totals."""
 
-    def generation(self, request_id: str) -> dict[str, Any] | None:
-        """What is known of one request: the columns of `hold`, and `attempts`, a list of those of `attempt`."""
+    def generation(self, request_id: str) -> Generation | None:
+        """What is known of one request."""
 
     def takeovers(self) -> list[tuple[str, int]]:
         """The open holds that a retry goes on with, and its attempt's number; by request id."""
@@ -147,11 +160,17 @@ class Store(Protocol):
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
         """Ledger lines in order of `seq`."""
 
-    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
-        """Rows whose time lies in [from_ms, to_ms), in order of it. `what`: "holds" (ended in it, with the columns of
-        `usage`), "attempts" (whose slot overlaps it, and was held for less than `SLOT_MS_MAX`; with model, `charged` and
-        `charged_nano`; by its end), "samples", "audit".
-        """
+    def ended_requests(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+        """The requests that ended in [from_ms, to_ms), in order of it, with the columns of the view `usage`."""
+
+    def stays(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Stay]:
+        """Those that overlap [from_ms, to_ms) and lasted less than `SLOT_MS_MAX`, in order of their ends."""
+
+    def samples(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Sample]:
+        """Those taken in [from_ms, to_ms), in order of it."""
+
+    def audit(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[AuditLine]:
+        """The changes that were made in [from_ms, to_ms), in order."""
 
     def verify(self) -> list[Fault]:
         """Recompute every invariant from the entries and holds: P1-P4, P10, R1, R2. Empty if all hold."""

@@ -2,15 +2,18 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
-from accounting.budget import BudgetState
+from accounting import questions
 from accounting.command import Command, Reply, Result
-from accounting.store import Balance, KeyChange, Place, Snapshot
-from accounting.usage import Bucket, UsageQuery
+from accounting.questions import Listing, Question
+from accounting.store import Place
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 # A command: the longest carries an answer that is kept for an idempotency key.
 COMMAND_BYTES_MAX = 32 * 2**20
@@ -23,24 +26,14 @@ PAGE_BYTES_MAX = 2**20
 COMMANDS: dict[str, TypeAdapter[Command]] = {kind.__name__: TypeAdapter(kind) for kind in Command.__args__}
 REPLY = TypeAdapter(Reply)
 
-RecordKind = Literal["holds", "attempts", "samples", "audit"]
-Rows = Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)]
-
-# The questions of `Store` whose answers are short: the types of their arguments, and of their answer.
-SHORT: dict[str, tuple[TypeAdapter[Any], TypeAdapter[Any]]] = {
-    "snapshot": (TypeAdapter(tuple[()]), TypeAdapter(Snapshot)),
-    "takeovers": (TypeAdapter(tuple[()]), TypeAdapter(list[tuple[str, int]])),
-    "generation": (TypeAdapter(tuple[str]), TypeAdapter(dict[str, Any] | None)),
+QUESTIONS: dict[str, TypeAdapter[Question[Any]]] = {kind.__name__: TypeAdapter(kind) for kind in questions.QUESTIONS}
+LISTINGS: dict[str, TypeAdapter[Listing[Any]]] = {kind.__name__: TypeAdapter(kind) for kind in questions.LISTINGS}
+ANSWERS: dict[type[Question[Any] | Listing[Any]], TypeAdapter[Any]] = {
+    **{kind: TypeAdapter(questions.answer_of(kind)) for kind in questions.QUESTIONS},
+    **{kind: TypeAdapter(questions.answer_of(kind)) for kind in questions.LISTINGS},
 }
-# Those that are answered in pages: after their own arguments they have the place of the last row and a number of rows.
-PAGED: dict[str, tuple[TypeAdapter[Any], TypeAdapter[Any]]] = {
-    "key_changes": (TypeAdapter(tuple[Place, Rows]), TypeAdapter(list[KeyChange])),
-    "budgets": (TypeAdapter(tuple[Place, Rows]), TypeAdapter(list[BudgetState])),
-    "balances": (TypeAdapter(tuple[Place, Rows]), TypeAdapter(list[Balance])),
-    "usage": (TypeAdapter(tuple[UsageQuery, Place, Rows]), TypeAdapter(list[Bucket])),
-    "records": (TypeAdapter(tuple[RecordKind, int, int, Place, Rows]), TypeAdapter(list[dict[str, Any]])),
-}
-QUESTIONS = SHORT | PAGED
+PLACE: TypeAdapter[Place] = TypeAdapter(Place)
+ROWS: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)])
 
 # How lines begin.
 ASKED = re.compile(rb'{"id":(\d{1,19}),"(do|ask)":')
@@ -48,11 +41,12 @@ ANSWERED = re.compile(rb'{"id":(\d{1,19}),"')
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What the method `about` of `Store` is asked. `arguments` of one in `PAGED` end with a place and a number of rows."""
+class Page:
+    """A part of a long answer, asked for: of the rows of `listing` that are behind a place, so many at most."""
 
-    about: str
-    arguments: tuple[Any, ...]
+    listing: Listing[Any]
+    after: Place
+    rows_max: int
 
 
 class NotOfThisLedger(ValueError):
@@ -75,20 +69,25 @@ def encode_command(number: int, command: Command) -> bytes:
     return line
 
 
-def encode_question(number: int, about: str, *arguments: object) -> bytes:
-    """`about`: a name of `QUESTIONS`."""
-    return _line({"id": number, "ask": about, "with": arguments})
+def encode_question(number: int, asked: Question[Any] | Page) -> bytes:
+    """A question, or a page of a listing."""
+    if isinstance(asked, Page):
+        listing = {"id": number, "ask": type(asked.listing).__name__, "with": asked.listing}
+        return _line(listing | {"after": asked.after, "rows": asked.rows_max})
+    return _line({"id": number, "ask": type(asked).__name__, "with": asked})
 
 
-def decode(line: bytes) -> Command | Question:
+def decode(line: bytes) -> Command | Question[Any] | Page:
     """The inverse of `encode_command` and `encode_question`. Raises `NotOfThisLedger`."""
     try:
         message = orjson.loads(line)
         # Whatever a newer gateway says more must not be left out in silence.
         if "do" in message:
             return COMMANDS[message["do"]].validate_python(message["with"], extra="forbid")
-        arguments = QUESTIONS[message["ask"]][0].validate_python(message["with"], extra="forbid")
-        return Question(message["ask"], arguments)
+        if message["ask"] in QUESTIONS:
+            return QUESTIONS[message["ask"]].validate_python(message["with"], extra="forbid")
+        listing = LISTINGS[message["ask"]].validate_python(message["with"], extra="forbid")
+        return Page(listing, PLACE.validate_python(message["after"]), ROWS.validate_python(message["rows"]))
     except (ValueError, LookupError, TypeError) as error:
         raise NotOfThisLedger("a line") from error
 
@@ -107,7 +106,7 @@ def encode_page(number: int, rows: list[Any], *, more: bool) -> bytes:
 def encode_refusal(number: int, *, is_question: bool) -> bytes:
     """A final answer to what cannot be read: sent again, it would stand in the way of everything behind it."""
     if is_question:
-        return encode_failure(number, "no question that this ledger's writer knows; upgrade it")
+        return encode_failure(number, "no question that this ledger's writer knows: it is of another version")
     return encode_answer(number, Reply(Result.INVALID))
 
 
@@ -131,12 +130,22 @@ def decode_reply(answer: object) -> Reply:
         raise NotOfThisLedger("reply") from error
 
 
-def decode_answer(about: str, answer: object) -> Any:
+def decode_answer(question: Question[A], message: dict[str, Any]) -> A:
     """What a question was answered with. Raises `NotOfThisLedger`."""
+    answer: A = _read(type(question), message)
+    return answer
+
+
+def decode_page(listing: Listing[R], message: dict[str, Any]) -> tuple[list[R], bool]:
+    """Some rows of a listing, and whether others may follow. Raises `NotOfThisLedger`."""
+    return _read(type(listing), message), bool(message.get("more"))
+
+
+def _read(kind: type[Question[Any] | Listing[Any]], message: dict[str, Any]) -> Any:
     try:
-        return QUESTIONS[about][1].validate_python(answer)
-    except ValidationError as error:
-        raise NotOfThisLedger(about) from error
+        return ANSWERS[kind].validate_python(message["answer"])
+    except (ValidationError, LookupError) as error:
+        raise NotOfThisLedger(kind.__name__) from error
 
 
 def encode_failure(number: int, reason: str) -> bytes:

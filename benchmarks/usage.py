@@ -17,6 +17,7 @@ from pathlib import Path
 
 from accounting.command import AddPrice
 from accounting.price import Price
+from accounting.questions import Usage
 from accounting.sqlite import SqliteStore
 from accounting.usage import UsageQuery, Width
 from deployments.ledger.client import Address, LedgerClient
@@ -105,7 +106,7 @@ async def measure(file: Path) -> dict[str, list[float]]:
 
 async def _ms(client: LedgerClient, query: UsageQuery) -> float:
     start = time.perf_counter()
-    async for _ in client.pages("usage", query):
+    async for _ in client.pages(Usage(query)):
         pass
     return 1000 * (time.perf_counter() - start)
 

@@ -166,9 +166,7 @@ def _read(where: str) -> Ledger:
     """Raises `StoreError`."""
     with reading(where) as store:
         now_ms = time.time_ns() // 1_000_000
-        newest_ms = max(
-            (row["at_ms"] for row in store.records("samples", now_ms - SAMPLES_MS, now_ms + FUTURE_MS)), default=0
-        )
+        newest_ms = max((sample.at_ms for sample in store.samples(now_ms - SAMPLES_MS, now_ms + FUTURE_MS)), default=0)
         return Ledger(
             tuple(f"{fault.check}: {fault.detail}" for fault in store.verify()),
             frozenset(price.model for price in store.prices()),

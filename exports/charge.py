@@ -35,7 +35,7 @@ def charges_of(ledger: Ledger, entries: list[Entry]) -> list[Charge]:
     if not booked:
         return []
     from_ms, to_ms = min(entry.at_ms for entry in booked), max(entry.at_ms for entry in booked) + 1
-    requests = {(CHARGE, row["request_id"]): row for row in ledger.records("holds", from_ms, to_ms)}
+    requests = {(CHARGE, row["request_id"]): row for row in ledger.ended_requests(from_ms, to_ms)}
     if any(entry.kind == REFUND for entry in booked):
         requests |= {(REFUND, ref): row for ref, row in _refunded(ledger, from_ms, to_ms)}
     return [_charge(entry, requests.get((entry.kind, entry.ref))) for entry in booked]
@@ -52,17 +52,16 @@ def _charge(entry: Entry, request: Request | None) -> Charge:
 
 def _refunded(ledger: Ledger, from_ms: int, to_ms: int) -> Iterator[tuple[str, Request]]:
     """The ref of each refund, and the request it is of: the audit log knows."""
-    for row in ledger.records("audit", from_ms, to_ms):
-        if row["action"] == REFUND:
-            refund = json.loads(row["content"])
+    for line in ledger.audit(from_ms, to_ms):
+        if line.action == REFUND:
+            refund = json.loads(line.content)
             if request := _request(ledger, refund["request_id"]):
                 yield refund["ref"], request
 
 
 def _request(ledger: Ledger, request_id: str) -> Request | None:
     known = ledger.generation(request_id)
-    if known is None:
+    if known is None or known.closed_at_ms is None:
         return None
-    ended_ms = known["closed_at_ms"]
-    ended = ledger.records("holds", ended_ms, ended_ms + 1)
+    ended = ledger.ended_requests(known.closed_at_ms, known.closed_at_ms + 1)
     return next((request for request in ended if request["request_id"] == request_id), None)

@@ -3,7 +3,8 @@
 from typing import Any, Protocol
 
 from accounting.price import Price
-from accounting.store import Balance, Entry
+from accounting.request import Generation
+from accounting.store import AuditLine, Balance, Entry
 
 
 class Ledger(Protocol):
@@ -11,9 +12,11 @@ class Ledger(Protocol):
 
     def entries(self, after_seq: int, limit: int) -> list[Entry]: ...
 
-    def records(self, what: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]: ...
+    def ended_requests(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]: ...
 
-    def generation(self, request_id: str) -> dict[str, Any] | None: ...
+    def audit(self, from_ms: int, to_ms: int) -> list[AuditLine]: ...
+
+    def generation(self, request_id: str) -> Generation | None: ...
 
     def balances(self) -> list[Balance]: ...
 

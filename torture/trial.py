@@ -139,7 +139,7 @@ class Trial:
                 for entry in store.entries(0, ENTRIES_MAX)
                 if (entry.kind, entry.account) == ("refund", "revenue")
             }
-            rows = [_row(record, refunds) for record in store.records("holds", 0, FOREVER_MS)]
+            rows = [_row(record, refunds) for record in store.ended_requests(0, FOREVER_MS)]
         died = self._died(served, after)
         judgement = judge(witnesses, rows, RATES, died=frozenset(death.point.role for death in died))
         faults += judgement.faults

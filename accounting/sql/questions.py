@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from accounting.budget import Budget, BudgetState, Period, account_id
+from accounting.command import Attempt, Sample
 from accounting.key import KeyRecord
-from accounting.pages import ORDERS
 from accounting.price import Price
+from accounting.request import EndedAttempt, Generation, Units
 from accounting.sql.database import Database
 from accounting.sql.keys import COLUMNS, record_of
-from accounting.store import SLOT_MS_MAX, Balance, Entry, KeyChange, Place, Snapshot, Total
+from accounting.stay import Stay
+from accounting.store import SLOT_MS_MAX, AuditLine, Balance, Entry, KeyChange, Place, Snapshot, Total
 from accounting.usage import GROUPS, Bucket, UsageQuery
 
 SUMS = ("requests", "images", "units", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "revenue_nano")
@@ -20,8 +22,8 @@ HOLD = (
     "expires_at_ms", "closed_at_ms",
 )  # fmt: skip
 ATTEMPT = (
-    "request_id", "attempt", "replica_id", "finish", "images", "text_tokens", "vision_tokens", "cached_tokens",
-    "output_tokens", "ttft_ms", "latency_ms", "charged", "slot_from_ms", "slot_to_ms",
+    "replica_id", "finish", "images", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "ttft_ms",
+    "latency_ms", "slot_from_ms", "slot_to_ms",
 )  # fmt: skip
 SAMPLE = (
     "replica_id", "epoch", "at_ms", "model", "state", "rent_nano_per_hour", "slots_held", "in_flight", "prompt_tokens",
@@ -34,21 +36,15 @@ USAGE = (
     "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "hold_nano", "charged_nano", "ttft_ms", "latency_ms",
     "replica_id", "finish", "outcome", "created_at_ms", "closed_at_ms",
 )  # fmt: skip
-# What can be listed between two times: its columns, and the rows.
-RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "holds": (USAGE, "FROM usage WHERE closed_at_ms >= ? AND closed_at_ms < ?"),
-    "attempts": (
-        (*ATTEMPT, "model", "charged_nano"),
-        (
-            "FROM attempt JOIN (SELECT request_id, model, charged_nano FROM hold) AS held USING (request_id)"
-            f" WHERE slot_to_ms > ? AND slot_from_ms < ? AND slot_to_ms - slot_from_ms < {SLOT_MS_MAX}"
-            # Follows from these, and is what the index knows.
-            " AND slot_to_ms < ?"
-        ),
-    ),
-    "samples": (SAMPLE, "FROM sample WHERE at_ms >= ? AND at_ms < ?"),
-    "audit": (AUDIT, "FROM audit WHERE at_ms >= ? AND at_ms < ?"),
-}
+# An attempt that was charged has the charge of its request, and no other has one.
+STAYS = (
+    "SELECT request_id, attempt, replica_id, model, slot_from_ms, slot_to_ms, finish, text_tokens + vision_tokens,"
+    " output_tokens, CASE WHEN charged = 1 THEN charged_nano END"
+    " FROM attempt JOIN (SELECT request_id, model, charged_nano FROM hold) AS held USING (request_id)"
+    f" WHERE slot_to_ms > ? AND slot_from_ms < ? AND slot_to_ms - slot_from_ms < {SLOT_MS_MAX}"
+    # Follows from these, and is what the index knows.
+    " AND slot_to_ms < ? AND replica_id IS NOT NULL"
+)
 
 
 def keys(db: Database) -> list[KeyRecord]:
@@ -114,15 +110,30 @@ def snapshot(db: Database) -> Snapshot:
     return Snapshot(tuple(Total(*row) for row in totals), int(holds[0]), int(holds[1]))
 
 
-def generation(db: Database, request_id: str) -> dict[str, Any] | None:
+def generation(db: Database, request_id: str) -> Generation | None:
     """See `Store.generation`."""
     row = db.one(f"SELECT {', '.join(HOLD)} FROM hold WHERE request_id = ?", request_id)
     if row is None:
         return None
-    attempts = db.all(f"SELECT {', '.join(ATTEMPT)} FROM attempt WHERE request_id = ? ORDER BY attempt", request_id)
+    attempts = db.all(
+        f"SELECT attempt, charged, {', '.join(ATTEMPT)} FROM attempt WHERE request_id = ? ORDER BY attempt", request_id
+    )
     hold = dict(zip(HOLD, row, strict=True))
-    hold |= {name: json.loads(hold[name]) for name in ("units", "parts")}
-    return hold | {"attempts": [dict(zip(ATTEMPT, attempt, strict=True)) for attempt in attempts]}
+    units = json.loads(hold["units"])
+    return Generation(
+        **hold
+        | {
+            "units": Units(images=tuple(units["images"]), output=units["output"]),
+            "parts": tuple(json.loads(hold["parts"])),
+            "attempts": tuple(_ended_attempt(*attempt) for attempt in attempts),
+        }
+    )
+
+
+def _ended_attempt(attempt: int, charged: int, *record: Any) -> EndedAttempt:
+    return EndedAttempt(
+        attempt=attempt, charged=bool(charged), record=Attempt(**dict(zip(ATTEMPT, record, strict=True)))
+    )
 
 
 def usage(db: Database, query: UsageQuery, after: Place, limit: int) -> list[Bucket]:
@@ -162,13 +173,38 @@ def entries(db: Database, after_seq: int, limit: int) -> list[Entry]:
     return [Entry(*row) for row in rows]
 
 
-def records(db: Database, what: str, from_ms: int, to_ms: int, after: Place, limit: int) -> list[dict[str, Any]]:
-    """See `Store.records`."""
-    columns, rows = RECORDS[what]
-    page, parameters = _page(ORDERS[what], after, limit)
-    until = (to_ms + SLOT_MS_MAX,) if what == "attempts" else ()
-    found = db.all(f"SELECT {', '.join(columns)} {rows}{page}", from_ms, to_ms, *until, *parameters)
-    return [dict(zip(columns, row, strict=True)) for row in found]
+def ended_requests(db: Database, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+    """See `Store.ended_requests`."""
+    rows = db.all(
+        f"SELECT {', '.join(USAGE)} FROM usage WHERE closed_at_ms >= ? AND closed_at_ms < ? ORDER BY closed_at_ms, request_id",
+        from_ms,
+        to_ms,
+    )
+    return [dict(zip(USAGE, row, strict=True)) for row in rows]
+
+
+def stays(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[Stay]:
+    """See `Store.stays`."""
+    page, parameters = _page(("slot_to_ms", "request_id", "attempt"), after, limit)
+    return [Stay(*row) for row in db.all(STAYS + page, from_ms, to_ms, to_ms + SLOT_MS_MAX, *parameters)]
+
+
+def samples(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[Sample]:
+    """See `Store.samples`."""
+    page, parameters = _page(("at_ms", "replica_id", "epoch"), after, limit)
+    rows = db.all(
+        f"SELECT {', '.join(SAMPLE)} FROM sample WHERE at_ms >= ? AND at_ms < ?{page}", from_ms, to_ms, *parameters
+    )
+    return [Sample(**dict(zip(SAMPLE, row, strict=True))) for row in rows]
+
+
+def audit(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[AuditLine]:
+    """See `Store.audit`."""
+    page, parameters = _page(("seq",), after, limit)
+    rows = db.all(
+        f"SELECT {', '.join(AUDIT)} FROM audit WHERE at_ms >= ? AND at_ms < ?{page}", from_ms, to_ms, *parameters
+    )
+    return [AuditLine(*row) for row in rows]
 
 
 def _page(order: Sequence[str], after: Place, limit: int) -> tuple[str, tuple[object, ...]]:

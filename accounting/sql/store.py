@@ -29,12 +29,14 @@ from accounting.failpoint import failpoint
 from accounting.key import KeyRecord
 from accounting.leap import Leaps
 from accounting.price import Price
+from accounting.request import Generation
 from accounting.sql import books, holds, keys, questions, verify
 from accounting.sql.database import Database, Refused, Undo
 from accounting.sql.rates import forget_minutes
 from accounting.sql.repeats import forget_responses
 from accounting.sql.restore import restore
-from accounting.store import ALL, Account, Balance, Entry, Fault, KeyChange, Place, Snapshot
+from accounting.stay import Stay
+from accounting.store import ALL, Account, AuditLine, Balance, Entry, Fault, KeyChange, Place, Snapshot
 from accounting.usage import Bucket, UsageQuery
 
 T = TypeVar("T")
@@ -122,7 +124,7 @@ class SqlStore(ABC):
         """See `Store.snapshot`."""
         return self._ask(questions.snapshot)
 
-    def generation(self, request_id: str) -> dict[str, Any] | None:
+    def generation(self, request_id: str) -> Generation | None:
         """See `Store.generation`."""
         return self._ask(questions.generation, request_id)
 
@@ -138,9 +140,21 @@ class SqlStore(ABC):
         """See `Store.entries`."""
         return self._ask(questions.entries, after_seq, limit)
 
-    def records(self, what: str, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[dict[str, Any]]:
-        """See `Store.records`."""
-        return self._ask(questions.records, what, from_ms, to_ms, after, limit)
+    def ended_requests(self, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
+        """See `Store.ended_requests`."""
+        return self._ask(questions.ended_requests, from_ms, to_ms)
+
+    def stays(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Stay]:
+        """See `Store.stays`."""
+        return self._ask(questions.stays, from_ms, to_ms, after, limit)
+
+    def samples(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[Sample]:
+        """See `Store.samples`."""
+        return self._ask(questions.samples, from_ms, to_ms, after, limit)
+
+    def audit(self, from_ms: int, to_ms: int, after: Place = (), limit: int = ALL) -> list[AuditLine]:
+        """See `Store.audit`."""
+        return self._ask(questions.audit, from_ms, to_ms, after, limit)
 
     def verify(self) -> list[Fault]:
         """See `Store.verify`."""

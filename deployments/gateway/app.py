@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from accounting import questions
 from accounting.key import Scope as KeyScope
 from catalog import Catalog
 from deployments.batches.book import Book
@@ -161,7 +162,7 @@ class GatewayApp:
 
     async def _fleet_metrics(self, exchange: Exchange) -> None:
         self._keys.authenticate(exchange.header("authorization"), KeyScope.MANAGE)
-        text = exposition(await self._desk.ask("snapshot"), await self._last_hour.look())
+        text = exposition(await self._desk.ask(questions.FleetTotals()), await self._last_hour.look())
         await exchange.answer(200, text, media_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

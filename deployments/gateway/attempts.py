@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from accounting import questions
 from deployments.gateway.errors import InProgress
 from deployments.ledger.client import LedgerClient
 from deployments.log import logger_for
@@ -72,7 +73,7 @@ async def keep_ending(attempts: Attempts, ledger: LedgerClient) -> None:
         if not attempts:
             continue
         try:
-            for request_id, number in await ledger.ask("takeovers"):
+            for request_id, number in await ledger.ask(questions.Takeovers()):
                 attempts.end_before(request_id, number)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next look may go well
             logger.warning("retries not looked for: %s: %s", type(error).__name__, error)

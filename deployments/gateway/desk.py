@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from accounting.command import Command, Reply, Result
+from accounting.questions import Listing, Question
 from accounting.store import Place
 from deployments.gateway.errors import BadRequest, Conflict, GatewayError, LedgerUnavailable, NothingOfThatName
 from deployments.ledger.client import LedgerClient, NoAnswer
@@ -31,6 +32,8 @@ REFUSALS: dict[Result, Callable[[], GatewayError]] = {
     Result.INVALID: partial(BadRequest, "The ledger cannot hold this: an amount, or a sum with it, is out of range."),
 }
 
+A = TypeVar("A")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -40,29 +43,29 @@ class Desk:
     def __init__(self, ledger: LedgerClient) -> None:
         self._ledger = ledger
 
-    async def ask(self, about: str, *arguments: object) -> Any:
-        """What the method `about` of `accounting.store.Store` answers. Raises `LedgerUnavailable`."""
-        return await self._answered(lambda: self._ledger.ask(about, *arguments))
+    async def ask(self, question: Question[A]) -> A:
+        """What the ledger answers. Raises `LedgerUnavailable`."""
+        return await self._answered(lambda: self._ledger.ask(question))
 
     @property
     def connections(self) -> int:
         """See `LedgerClient.connections`."""
         return self._ledger.connections
 
-    async def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[Any]]:
+    async def pages(self, listing: Listing[R], after: Place = ()) -> AsyncIterator[list[R]]:
         """The same for a long answer, page by page."""
         if not self._ledger.connected:
             raise LedgerUnavailable
         try:
-            async for rows in self._ledger.pages(about, *arguments, after=after):
+            async for rows in self._ledger.pages(listing, after):
                 yield rows
         except NoAnswer as error:
             logger.warning("the ledger did not answer: %s", error)
             raise LedgerUnavailable from error
 
-    async def rows(self, about: str, *arguments: object) -> list[Any]:
+    async def rows(self, listing: Listing[R]) -> list[R]:
         """All rows of a long answer."""
-        return [row async for page in self.pages(about, *arguments) for row in page]
+        return [row async for page in self.pages(listing) for row in page]
 
     async def carry_out(self, command: Command) -> Reply:
         """The reply to a command that took effect, now or when it was sent before.

@@ -4,10 +4,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 
-from accounting.command import Sample
+from accounting import questions
 from accounting.gpu_cost import Cost, Costs, gpu_costs
 from accounting.life import SAMPLES_MARGIN_MS, lives_of
-from accounting.stay import Stay, stays_of
 from deployments.gateway.desk import Desk
 
 # Of whole windows, so that slices add up exactly.
@@ -26,20 +25,10 @@ async def costs_by_model(desk: Desk, from_ms: int, to_ms: int) -> dict[str, Cost
 
 async def costs_between(desk: Desk, from_ms: int, to_ms: int) -> Costs:
     """Of a period that is not long, between whole windows. Raises `LedgerUnavailable`."""
-    lives = lives_of(await samples_between(desk, from_ms - SAMPLES_MARGIN_MS, to_ms + SAMPLES_MARGIN_MS))
-    stays = await stays_between(desk, from_ms, to_ms)
+    samples = questions.Samples(from_ms=from_ms - SAMPLES_MARGIN_MS, to_ms=to_ms + SAMPLES_MARGIN_MS)
+    lives = lives_of(await desk.rows(samples))
+    stays = await desk.rows(questions.Stays(from_ms=from_ms, to_ms=to_ms))
     return await asyncio.to_thread(gpu_costs, lives, stays, from_ms, to_ms)
-
-
-async def samples_between(desk: Desk, from_ms: int, to_ms: int) -> list[Sample]:
-    """Those taken in [from_ms, to_ms). Raises `LedgerUnavailable`."""
-    pages = desk.pages("records", "samples", from_ms, to_ms)
-    return [Sample(**row) async for rows in pages for row in rows]
-
-
-async def stays_between(desk: Desk, from_ms: int, to_ms: int) -> list[Stay]:
-    """Those that overlap [from_ms, to_ms). Raises `LedgerUnavailable`."""
-    return [stay async for rows in desk.pages("records", "attempts", from_ms, to_ms) for stay in stays_of(rows)]
 
 
 def slices(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:

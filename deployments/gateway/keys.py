@@ -6,9 +6,11 @@ Of many keys only those travel that have changed, and they come in pages.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
+from accounting import questions
 from accounting.key import PREFIX, KeyRecord, Scope, sha256
+from accounting.questions import Listing
 from accounting.store import KeyChange, Place
 from deployments.gateway.errors import InvalidKey, LedgerUnavailable, NotAllowed
 from deployments.log import logger_for
@@ -17,6 +19,8 @@ logger = logger_for(__name__)
 
 REFRESH_EVERY_S = 2.0
 
+R = TypeVar("R")
+
 
 class Ledger(Protocol):
     """`LedgerClient` or `Desk`."""
@@ -24,7 +28,7 @@ class Ledger(Protocol):
     @property
     def connections(self) -> int: ...
 
-    def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[Any]]: ...
+    def pages(self, listing: Listing[R], after: Place = ()) -> AsyncIterator[list[R]]: ...
 
 
 class Keys:
@@ -58,11 +62,11 @@ class Keys:
         async with self._refreshing:
             connection = ledger.connections
             if self.loaded and connection == self._connection:
-                async for page in ledger.pages("key_changes", after=self._seen):
+                async for page in ledger.pages(questions.KeyChanges(), self._seen):
                     self.add(page)
                 return
             fresh = Keys(self._now_ms)
-            async for page in ledger.pages("key_changes"):
+            async for page in ledger.pages(questions.KeyChanges()):
                 fresh.add(page)
             self._by_id, self._by_sha256, self._seen = fresh._by_id, fresh._by_sha256, fresh._seen
             self._connection, self.loaded = connection, True

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from accounting import questions
 from accounting.command import Sample
 from accounting.gpu_cost import Cost, gpu_costs
 from accounting.life import Life, lives_of
@@ -16,7 +17,7 @@ from accounting.witness import Comparing, mismatch_ratios
 from catalog import Catalog
 from catalog.card import Accelerators
 from deployments.gateway.desk import Desk
-from deployments.gateway.gpu import samples_between, slices, stays_between
+from deployments.gateway.gpu import slices
 
 LOOK_BACK_MS = 3_600_000
 # Attempts are recorded as they end, and samples every ten seconds.
@@ -73,14 +74,14 @@ class LastHour:
 
     async def _read(self, now_ms: int) -> Hour:
         """Slice by slice: what is held of an hour's attempts at once is a slice of them."""
-        samples = await samples_between(self._desk, now_ms - LOOK_BACK_MS, now_ms)
+        samples = await self._desk.rows(questions.Samples(from_ms=now_ms - LOOK_BACK_MS, to_ms=now_ms))
         lives = lives_of(samples)
         comparing = Comparing(
             (sample for sample in samples if sample.at_ms < now_ms - SETTLED_AFTER_MS), self._context_tokens_max
         )
         costs: dict[str, Cost] = defaultdict(Cost)
         for from_ms, to_ms in slices(now_ms - LOOK_BACK_MS, now_ms):
-            stays = await stays_between(self._desk, from_ms, to_ms)
+            stays = await self._desk.rows(questions.Stays(from_ms=from_ms, to_ms=to_ms))
             part = await asyncio.to_thread(gpu_costs, lives, stays, from_ms, to_ms)
             for model, cost in part.by_model().items():
                 costs[model] += cost

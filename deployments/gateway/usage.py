@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field
 
+from accounting import questions
 from accounting.key import Scope
 from accounting.money import usd
 from accounting.store import Place
@@ -156,7 +157,7 @@ class Usage:
     async def _found(self, asked: UsageQuery, after: Place) -> tuple[list[Bucket], Bucket | None]:
         """What was used, and the last of it if there may be more than a page has."""
         found: list[Bucket] = []
-        async for buckets in self._desk.pages("usage", asked, after=after):
+        async for buckets in self._desk.pages(questions.Usage(asked), after):
             found += buckets
             if len(found) >= RESULTS_MAX:
                 return found, found[-1]

@@ -9,15 +9,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from accounting import wire
 from accounting.bounds import unstorable
 from accounting.command import Command, FirstByte, Post, Refund, Reply, Result, Void
-from accounting.pages import place_of
+from accounting.questions import Listing, Question
 from accounting.store import Place
 from deployments.ledger.backlog import Backlog
 from deployments.ledger.lines import CHUNK_BYTES, TooLong, lines_of
@@ -46,6 +47,10 @@ class Address:
 
 
 Locate = Callable[[], Awaitable[Address]]
+
+A = TypeVar("A")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 class LedgerClient:
@@ -100,28 +105,27 @@ class LedgerClient:
             return _replied(Reply(Result.UNAVAILABLE))
         return self._send(Sent(number, line, _future(), _now_s(), command))
 
-    async def ask(self, about: str, *arguments: object) -> Any:
-        """Ask what the method `about` of `accounting.store.Store` answers. Raises `NoAnswer`."""
-        answer, _ = await self._asked(about, *arguments)
-        return answer
+    async def ask(self, question: Question[A]) -> A:
+        """The answer of the ledger's store. Raises `NoAnswer`."""
+        return await self._asked(question, partial(wire.decode_answer, question))
 
-    async def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[Any]]:
+    async def pages(self, listing: Listing[R], after: Place = ()) -> AsyncIterator[list[R]]:
         """The rows of a long answer behind a place, page by page: between them others have their turn. Raises `NoAnswer`."""
         more = True
         while more:
-            rows, more = await self._asked(about, *arguments, after, wire.PAGE_ROWS_MAX)
+            page = wire.Page(listing, after, wire.PAGE_ROWS_MAX)
+            rows, more = await self._asked(page, partial(wire.decode_page, listing))
             if rows:
-                after = place_of(rows[-1], *arguments)
+                after = listing.place(rows[-1])
                 yield rows
 
-    async def _asked(self, about: str, *arguments: object) -> tuple[Any, bool]:
-        """The answer, and whether there is more of it. A question that nobody waits for any more is dropped."""
+    async def _asked(self, asked: Question[Any] | wire.Page, read: Callable[[dict[str, Any]], T]) -> T:
+        """The answer, as `read` has it. A question that nobody waits for any more is dropped."""
         number = next(self._numbers)
-        sent = Sent(number, wire.encode_question(number, about, *arguments), _future(), _now_s())
+        sent = Sent(number, wire.encode_question(number, asked), _future(), _now_s())
         try:
             async with asyncio.timeout(PATIENCE_S):
-                message = await self._send(sent)
-            return wire.decode_answer(about, message["answer"]), bool(message.get("more"))
+                return read(await self._send(sent))
         except TimeoutError as error:
             raise NoAnswer(f"the ledger's writer has not answered in {PATIENCE_S:.0f} s") from error
         except wire.NotOfThisLedger as error:

@@ -12,6 +12,7 @@ import orjson
 
 from accounting import wire
 from accounting.group_commit import GroupCommit
+from accounting.questions import Question
 from accounting.store import Store, StoreError
 from deployments.ledger.lines import CHUNK_BYTES, TooLong, lines_of
 from deployments.log import logger_for
@@ -103,21 +104,23 @@ class LedgerServer:
             case None:
                 writer.write(wire.encode_refusal(number, is_question=is_question))
                 return
-            case wire.Question():
+            case Question() | wire.Page():
                 # Beside the commits: a long answer keeps no payment waiting.
                 future = asyncio.ensure_future(asyncio.to_thread(self._said, number, asked))
             case _:
                 future = self.commits.submit(asked)
         future.add_done_callback(lambda done: _reply(number, done, writer))
 
-    def _said(self, number: int, asked: wire.Question) -> bytes:
-        """The answer to a question; of a long one a page. Rows that are long make a page of fewer."""
-        question = getattr(self._store, asked.about)
-        if asked.about not in wire.PAGED:
-            return wire.encode_answer(number, question(*asked.arguments))
-        *arguments, after, rows_max = asked.arguments
+    def _said(self, number: int, asked: Question[Any] | wire.Page) -> bytes:
+        if isinstance(asked, wire.Page):
+            return self._page(number, asked)
+        return wire.encode_answer(number, asked.ask(self._store))
+
+    def _page(self, number: int, asked: wire.Page) -> bytes:
+        """Rows that are long make a page of fewer."""
+        rows_max = asked.rows_max
         while True:
-            rows = question(*arguments, after, rows_max)
+            rows = asked.listing.page(self._store, asked.after, rows_max)
             page = wire.encode_page(number, rows, more=len(rows) == rows_max)
             if len(page) <= (wire.PAGE_BYTES_MAX if rows_max > 1 else wire.ANSWER_BYTES_MAX):
                 return page

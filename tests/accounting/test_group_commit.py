@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from accounting.command import AddKey, Command, Grant, Reply, Result
+from accounting.command import AddKey, AddPrice, Command, Grant, Reply, Result
 from accounting.group_commit import BATCH_MAX, GroupCommit, apply_each
 from accounting.key import KeyRecord
+from accounting.price import Price
 from accounting.sqlite import SqliteStore
 from accounting.store import Store, StoreError
 
@@ -105,12 +106,12 @@ async def test_an_amount_beyond_64_bits_is_refused_and_harms_no_other(commits: G
 
 async def test_a_store_that_cannot_write_fails_every_command(store: SqliteStore, commits: GroupCommit):
     """On a full disk each command is told so, and once there is room the same commands work."""
-    keys = [AddKey(KeyRecord(f"key_{i}", f"{i}", "org", "project", "x" * 100_000, ())) for i in range(2)]
+    large = [AddPrice(Price(f"m{i}", 1, unit_nano=1, batch_unit_nano=1, basis="x" * 60_000)) for i in range(2)]
     store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
     async with asyncio.timeout(10):
-        failures = await asyncio.gather(*map(commits.submit, keys), return_exceptions=True)
+        failures = await asyncio.gather(*map(commits.submit, large), return_exceptions=True)
         store._db.execute("PRAGMA max_page_count = 1000000")
-    assert await results(commits, *keys) == [Result.CREATED] * 2
+    assert await results(commits, *large) == [Result.CREATED] * 2
     assert [type(failure) for failure in failures] == [StoreError] * 2
 
 

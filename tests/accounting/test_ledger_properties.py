@@ -236,7 +236,7 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def the_price_of_the_admission_stays(self) -> None:
         """P14: of every request that ended."""
-        for row in self.store.records("holds", 0, EVER_MS):
+        for row in self.store.ended_requests(0, EVER_MS):
             assert row["price_version"] == self.model._holds[row["request_id"]].hold.price_version
 
     def both(self, *commands: Command) -> None:
@@ -289,8 +289,8 @@ def dump(store: Store) -> list[object]:
         store.prices(),
         store.snapshot(),
         store.entries(0, 10_000),
-        [store.records(what, 0, EVER_MS) for what in ("holds", "attempts")],
-        [[line["content"] for line in store.records("audit", 0, EVER_MS)]],
+        [store.ended_requests(0, EVER_MS), store.stays(0, EVER_MS)],
+        [[line.content for line in store.audit(0, EVER_MS)]],
         [store.usage(UsageQuery(width, 0, EVER_MS, groups)) for width in Width],
         store.usage(UsageQuery(Width.DAY, 0, EVER_MS, ("project_id",), key_ids=("key_1", "key_3"), user_ids=("ann",))),
     ]

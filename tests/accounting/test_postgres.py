@@ -91,7 +91,7 @@ def test_the_clock_is_the_databases(store: PostgresStore, rows: Rows):
     ((after,),) = rows(clock)
     generation = store.generation("r1")
     assert generation
-    assert before <= generation["created_at_ms"] <= after
+    assert before <= generation.created_at_ms <= after
 
 
 def test_writers_take_turns(store: PostgresStore, postgres_ledger_url: str):

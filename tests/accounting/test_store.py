@@ -3,12 +3,13 @@
 import string
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 
+from accounting import questions
 from accounting.budget import Budget, BudgetState, Period
 from accounting.command import (
     AddKey,
@@ -30,10 +31,12 @@ from accounting.command import (
 )
 from accounting.limits import LimitState, RateLimits
 from accounting.memory import MemoryStore
-from accounting.pages import place_of
 from accounting.postgres import PostgresStore
+from accounting.questions import Listing
+from accounting.request import EndedAttempt, Generation, Units
 from accounting.sqlite import SqliteStore
-from accounting.store import SLOT_MS_MAX, Account, Balance, Entry, Place, Snapshot, Store, StoreError, Total
+from accounting.stay import Stay
+from accounting.store import ALL, SLOT_MS_MAX, Account, Balance, Entry, Place, Snapshot, Store, StoreError, Total
 from accounting.usage import Bucket, UsageQuery, Width
 from tests.accounting.conftest import Clock
 from tests.accounting.examples import (
@@ -91,7 +94,7 @@ def everything(store: Store) -> list[object]:
         store.key_changes(),
         store.snapshot(),
         store.entries(0, 1_000),
-        [store.records(what, 0, EVER) for what in ("holds", "attempts", "samples", "audit")],
+        [store.ended_requests(0, EVER), store.stays(0, EVER), store.samples(0, EVER), store.audit(0, EVER)],
         [store.generation(name) for name in ("r1", "r2", "r3")],
         [store.usage(query) for query in questions],
         store.verify(),
@@ -263,7 +266,7 @@ def test_a_void_releases_everything(store: Store):
     assert balance(store, "credit:org") == (-CREDIT_NANO, 0)
     generation = store.generation("r1")
     assert generation
-    assert [(tried["replica_id"], tried["charged"]) for tried in generation["attempts"]] == [("replica_1", 0)]
+    assert [(tried.record.replica_id, tried.charged) for tried in generation.attempts] == [("replica_1", False)]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +322,7 @@ def test_a_sweep_voids_what_nobody_settled(store: Store, clock: Clock):
     assert store.sweep() == 0
     generation = store.generation("r1")
     assert generation
-    assert (generation["state"], generation["why"], generation["closed_at_ms"]) == ("void", "expired", 61_000)
+    assert (generation.state, generation.why, generation.closed_at_ms) == ("void", "expired", 61_000)
     assert results(store, POST) == [Result.ALREADY_VOID]
     assert balance(store, "credit:org") == (-CREDIT_NANO, 0)
 
@@ -330,8 +333,8 @@ def test_an_end_that_comes_too_late_still_says_what_it_used(store: Store, clock:
     clock.ms = 61_000
     store.sweep()
     store.apply([POST, POST])
-    (tried,) = store.records("attempts", 0, YEAR)
-    assert (tried["output_tokens"], tried["charged"]) == (150, 0)
+    (stay,) = store.stays(0, YEAR)
+    assert (stay.output_tokens, stay.charged_nano) == (150, None)
     assert store.verify() == []
 
 
@@ -353,8 +356,8 @@ def test_a_retry_goes_on_with_the_hold_of_the_first_try(store: Store, clock: Clo
     assert results(store, POST, replace(VOID, attempt=1), FirstByte("r1", 1)) == refused
     generation = store.generation("r1")
     assert generation
-    assert generation["gateway_id"] == "gw_2"
-    assert [(tried["attempt"], tried["charged"]) for tried in generation["attempts"]] == [(1, 0), (2, 1)]
+    assert generation.gateway_id == "gw_2"
+    assert [(tried.attempt, tried.charged) for tried in generation.attempts] == [(1, False), (2, True)]
     assert store.verify() == []
 
 
@@ -993,8 +996,8 @@ def test_what_an_administrator_does_is_written_down(store: Store, clock: Clock):
     clock.ms = 5_000
     refused = SetBudget("org:org", Period.DAY, 0, by="key_admin")
     store.apply([AddKey(KEY, by="key_admin"), refused, SetBudget("org:org", Period.DAY, 9, by="key_admin")])
-    lines = store.records("audit", 5_000, 5_001)
-    assert [(line["actor"], line["action"], line["at_ms"]) for line in lines] == [
+    lines = store.audit(5_000, 5_001)
+    assert [(line.actor, line.action, line.at_ms) for line in lines] == [
         ("key_admin", "add_key", 5_000),
         ("key_admin", "set_budget", 5_000),
     ]
@@ -1009,7 +1012,7 @@ def test_a_price_version_pays_for_its_own_admissions(store: Store):
     store.apply([HOLD, AddPrice(replace(PRICE, version=2, unit_nano=9_000)), POST])
     generation = store.generation("r1")
     assert generation
-    assert (generation["price_version"], generation["charged_nano"]) == (1, 3_000)
+    assert (generation.price_version, generation.charged_nano) == (1, 3_000)
 
 
 @pytest.mark.parametrize("change", [{"unit_nano": -1}, {"batch_unit_nano": -1}, {"unit_nano": 2**63}])
@@ -1022,14 +1025,14 @@ def test_samples_are_kept_by_replica_epoch_and_time(store: Store):
     """And read by time; an engine without counters has none."""
     later = replace(SAMPLE, at_ms=2_000, prompt_tokens=None, output_tokens=None, in_flight=None, state="ended")
     assert results(store, later, SAMPLE, replace(SAMPLE, at_ms=3_000)) == [Result.CREATED] * 3
-    assert store.records("samples", 1_000, 3_000) == [asdict(SAMPLE), asdict(later)]
+    assert store.samples(1_000, 3_000) == [SAMPLE, later]
 
 
 @pytest.mark.parametrize("change", [{"rent_nano_per_hour": -1}, {"state": "asleep"}])
 def test_a_sample_that_means_nothing_is_refused(store: Store, change: dict[str, Any]):
     """It would be charged to somebody."""
     assert results(store, replace(SAMPLE, **change)) == [Result.INVALID]
-    assert store.records("samples", 0, EVER) == []
+    assert store.samples(0, EVER) == []
 
 
 # --- Questions
@@ -1087,19 +1090,26 @@ def test_usage_is_by_time_group_and_filter(busy: Store, query: UsageQuery, expec
     assert [(bucket.start_ms, bucket.group, bucket.revenue_nano) for bucket in busy.usage(query)] == expected
 
 
-LONG_ANSWERS: list[tuple[str, tuple[Any, ...]]] = [
-    ("key_changes", ()),
-    ("budgets", ()),
-    ("balances", ()),
-    ("usage", (UsageQuery(Width.MINUTE, 0, YEAR),)),
-    ("usage", (UsageQuery(Width.DAY, 0, YEAR, ("user_id", "model")),)),
-    *(("records", (what, 0, EVER)) for what in ("holds", "attempts", "samples", "audit")),
+LONG_ANSWERS: list[Listing[Any]] = [
+    questions.KeyChanges(),
+    questions.Budgets(),
+    questions.Balances(),
+    questions.Usage(UsageQuery(Width.MINUTE, 0, YEAR)),
+    questions.Usage(UsageQuery(Width.DAY, 0, YEAR, ("user_id", "model"))),
+    questions.Samples(from_ms=0, to_ms=EVER),
+    questions.Stays(from_ms=0, to_ms=EVER),
+    questions.Audit(from_ms=0, to_ms=EVER),
 ]
 
 
+def test_every_long_answer_is_tried():
+    """None is forgotten here."""
+    assert {type(listing) for listing in LONG_ANSWERS} == set(questions.LISTINGS)
+
+
 @pytest.mark.parametrize("rows_max", [1, 2, 3])
-@pytest.mark.parametrize(("about", "arguments"), LONG_ANSWERS)
-def test_a_long_answer_can_be_read_in_pages(busy: Store, about: str, arguments: tuple[Any, ...], rows_max: int):
+@pytest.mark.parametrize("listing", LONG_ANSWERS)
+def test_a_long_answer_can_be_read_in_pages(busy: Store, listing: Listing[Any], rows_max: int):
     """Each begins behind the place of the last row of the one before; together they are the answer."""
     busy.apply(
         [
@@ -1108,12 +1118,11 @@ def test_a_long_answer_can_be_read_in_pages(busy: Store, about: str, arguments: 
             *(replace(SAMPLE, at_ms=at_ms, epoch=epoch) for epoch in "ba" for at_ms in (2, 1)),
         ]
     )
-    ask = getattr(busy, about)
     read: list[Any] = []
-    while page := ask(*arguments, place_of(read[-1], *arguments) if read else (), rows_max):
+    while page := listing.page(busy, listing.place(read[-1]) if read else (), rows_max):
         assert len(page) <= rows_max
         read += page
-    assert read == ask(*arguments)
+    assert read == listing.page(busy, (), ALL)
     assert len(read) > 1
 
 
@@ -1121,7 +1130,7 @@ def test_an_attempt_that_held_a_slot_for_ever_is_in_no_period(store: Store):
     """A gateway's clock was put right meanwhile: what is told of it is nothing to count with."""
     held = replace(TRIED, slot_from_ms=1_000, slot_to_ms=1_000 + SLOT_MS_MAX)
     store.apply([HOLD, replace(POST, record=held)])
-    assert store.records("attempts", 0, EVER) == []
+    assert store.stays(0, EVER) == []
 
 
 def test_a_bucket_sums_what_was_measured(busy: Store):
@@ -1161,30 +1170,30 @@ def test_a_generation_is_all_that_is_known_of_a_request(store: Store, clock: Clo
     store.apply([replace(HOLD, user_id="ann", metadata='{"order": 7}'), FirstByte("r1", 1)])
     clock.ms = 2_000
     store.apply([POST])
-    assert store.generation("r1") == {
-        "request_id": "r1",
-        "attempt": 1,
-        "gateway_id": "gw_1",
-        "key_id": "key_1",
-        "org_id": "org",
-        "project_id": "project",
-        "user_id": "ann",
-        "metadata": '{"order": 7}',
-        "model": "m",
-        "price_version": 1,
-        "tier": "default",
-        "units": {"images": [1, 3], "output": 0},
-        "parts": ["credit:org"],
-        "amount_nano": 4_000,
-        "charged_nano": 3_000,
-        "state": "posted",
-        "why": "complete",
-        "created_at_ms": 1_000,
-        "first_byte_at_ms": 1_000,
-        "expires_at_ms": 61_000,
-        "closed_at_ms": 2_000,
-        "attempts": [{"request_id": "r1", "attempt": 1, "charged": 1} | asdict(TRIED)],
-    }
+    assert store.generation("r1") == Generation(
+        request_id="r1",
+        attempt=1,
+        gateway_id="gw_1",
+        key_id="key_1",
+        org_id="org",
+        project_id="project",
+        user_id="ann",
+        metadata='{"order": 7}',
+        model="m",
+        price_version=1,
+        tier="default",
+        units=Units(images=(1, 3), output=0),
+        parts=("credit:org",),
+        amount_nano=4_000,
+        charged_nano=3_000,
+        state="posted",
+        why="complete",
+        created_at_ms=1_000,
+        first_byte_at_ms=1_000,
+        expires_at_ms=61_000,
+        closed_at_ms=2_000,
+        attempts=(EndedAttempt(attempt=1, charged=True, record=TRIED),),
+    )
 
 
 def test_a_request_that_never_was_has_no_generation(store: Store):
@@ -1197,7 +1206,7 @@ def test_a_holds_record_is_one_row_of_usage(store: Store, clock: Clock):
     store.apply([HOLD])
     clock.ms = 2_000
     store.apply([POST])
-    assert store.records("holds", 2_000, 2_001) == [
+    assert store.ended_requests(2_000, 2_001) == [
         {
             "request_id": "r1",
             "org_id": "org",
@@ -1230,10 +1239,10 @@ def test_a_holds_record_is_one_row_of_usage(store: Store, clock: Clock):
 def test_what_was_never_measured_has_a_record_too(store: Store, clock: Clock):
     """An open hold has none; an expired one is free and has no measures."""
     store.apply([HOLD])
-    assert store.records("holds", 0, EVER) == []
+    assert store.ended_requests(0, EVER) == []
     clock.ms += HOLD.expires_in_ms
     store.sweep()
-    (row,) = store.records("holds", 0, EVER)
+    (row,) = store.ended_requests(0, EVER)
     assert [row[name] for name in ("outcome", "charged_nano", "output_tokens", "replica_id")] == [
         "expired",
         0,
@@ -1246,12 +1255,22 @@ def test_what_was_never_measured_has_a_record_too(store: Store, clock: Clock):
     ("from_ms", "to_ms", "found"),
     [(0, 1_100, 0), (0, 1_101, 1), (1_899, 9_999, 1), (1_900, 9_999, 0), (1_200, 1_300, 1)],
 )
-def test_attempts_are_found_by_the_time_of_their_slot(store: Store, from_ms: int, to_ms: int, found: int):
-    """Those that overlap it: this one had a slot from 1,100 to 1,900. Without a replica there is no slot."""
+def test_stays_are_found_by_their_time(store: Store, from_ms: int, to_ms: int, found: int):
+    """Those that overlap it: this one was from 1,100 to 1,900. Without a replica there is no stay. Its prompt is text and
+    vision tokens together, as the engine counts them.
+    """
     nowhere = replace(TRIED, replica_id=None, slot_from_ms=None, slot_to_ms=None)
     store.apply([HOLD, POST, replace(HOLD, request_id="r2"), replace(VOID, request_id="r2", record=nowhere)])
-    expected = {"request_id": "r1", "attempt": 1, "charged": 1, "model": "m", "charged_nano": 3_000} | asdict(TRIED)
-    assert store.records("attempts", from_ms, to_ms) == [expected] * found
+    expected = Stay("r1", 1, "replica_1", "m", 1_100, 1_900, "stop", 64 + 2_392, 150, 3_000)
+    assert store.stays(from_ms, to_ms) == [expected] * found
+
+
+@pytest.mark.parametrize("charged_nano", [0, 3_000])
+def test_only_the_attempt_that_was_charged_has_its_requests_charge(store: Store, charged_nano: int):
+    """A free model's attempt is charged zero; one before the charged attempt is not charged at all."""
+    store.apply([HOLD, replace(HOLD, request_id="r2", is_retry=True)])
+    store.apply([POST, replace(POST, attempt=2, charged_nano=charged_nano)])
+    assert [(stay.attempt, stay.charged_nano) for stay in store.stays(0, EVER)] == [(1, None), (2, charged_nano)]
 
 
 def test_entries_are_read_in_order_and_in_pieces(store: Store):

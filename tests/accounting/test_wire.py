@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting import wire
-from accounting.budget import BudgetState, Period
+from accounting import questions, wire
+from accounting.budget import Period
 from accounting.command import Command, Outcome, Reply, Result
 from accounting.limits import RateLimits
-from accounting.store import Balance, KeyChange, Snapshot
-from accounting.usage import Bucket, UsageQuery, Width
+from accounting.questions import Listing, Question
+from accounting.usage import Width
 from tests.accounting.examples import HOLD, POST
 
 LIMIT = st.none() | st.integers(1, 2**63 - 1)
@@ -28,6 +28,8 @@ PLAIN: dict[object, st.SearchStrategy] = {
     RateLimits: st.builds(RateLimits, LIMIT, LIMIT, LIMIT, LIMIT),
 }
 
+PLACES = st.lists(PLAIN[int] | PLAIN[str], max_size=4).map(tuple)
+
 
 def values(kind: Any) -> st.SearchStrategy:
     """Any value of a type that travels: of a dataclass, by the types of its fields."""
@@ -37,6 +39,8 @@ def values(kind: Any) -> st.SearchStrategy:
         return st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
     if get_origin(kind) in (UnionType, Union):
         return st.one_of(*map(values, get_args(kind)))
+    if get_origin(kind) is tuple and get_args(kind)[-1] is not Ellipsis:
+        return st.tuples(*map(values, get_args(kind)))
     return st.lists(values(get_args(kind)[0]), max_size=3).map(get_origin(kind))
 
 
@@ -63,45 +67,28 @@ def test_a_reply_arrives_as_it_was_sent(reply: Reply):
     assert wire.decode_reply(read(wire.encode_answer(7, reply))["answer"]) == reply
 
 
-@pytest.mark.parametrize(
-    ("about", "kind"),
-    [
-        ("key_changes", list[KeyChange]),
-        ("budgets", list[BudgetState]),
-        ("balances", list[Balance]),
-        ("snapshot", Snapshot),
-        ("usage", list[Bucket]),
-    ],
-)
+@pytest.mark.parametrize("kind", questions.QUESTIONS)
 @given(data=st.data())
-def test_an_answer_arrives_as_it_was_given(about: str, kind: Any, data: st.DataObject):
-    """What the store says is what the asker reads."""
-    answer = data.draw(values(kind))
-    assert wire.decode_answer(about, read(wire.encode_answer(7, answer))["answer"]) == answer
-
-
-@pytest.mark.parametrize("answer", [None, {"request_id": "r", "attempts": [{"ttft_ms": None}], "charged_nano": 2**62}])
-def test_rows_arrive_as_they_are(answer: dict[str, Any] | None):
-    """Their columns are the schema's business."""
-    assert wire.decode_answer("generation", read(wire.encode_answer(7, answer))["answer"]) == answer
-    assert wire.decode_answer("records", read(wire.encode_answer(7, [answer or {}]))["answer"]) == [answer or {}]
-
-
-@pytest.mark.parametrize(
-    ("about", "arguments"),
-    [
-        ("snapshot", ()),
-        ("generation", ("r",)),
-        ("key_changes", ((), 100)),
-        ("usage", (UsageQuery(Width.DAY, 0, 86_400_000, ("model",), models=("m",)), (0, "m"), 100)),
-        ("records", ("samples", 0, 1_000, (7, "replica", "epoch"), 100)),
-    ],
-)
-def test_a_question_arrives_with_its_arguments(about: str, arguments: tuple[Any, ...]):
-    """In the types that the store's method takes."""
-    line = wire.encode_question(7, about, *arguments)
+def test_a_question_and_its_answer_arrive_as_they_were_sent(kind: type[Question[Any]], data: st.DataObject):
+    """Every question is one line, and what the store says is what the asker reads."""
+    question = data.draw(values(kind))
+    line = wire.encode_question(7, question)
     assert wire.heading_of(line) == (7, True)
-    assert wire.decode(line) == wire.Question(about, arguments)
+    assert wire.decode(line) == question
+    answer = data.draw(values(questions.answer_of(kind)))
+    assert wire.decode_answer(question, read(wire.encode_answer(7, answer))) == answer
+
+
+@pytest.mark.parametrize("kind", questions.LISTINGS)
+@given(data=st.data())
+def test_a_listing_and_its_pages_arrive_as_they_were_sent(kind: type[Listing[Any]], data: st.DataObject):
+    """With the place that a page begins behind, and whether others may follow."""
+    page = wire.Page(data.draw(values(kind)), data.draw(PLACES), data.draw(st.integers(1, wire.PAGE_ROWS_MAX)))
+    line = wire.encode_question(7, page)
+    assert wire.heading_of(line) == (7, True)
+    assert wire.decode(line) == page
+    rows, more = data.draw(values(questions.answer_of(kind))), data.draw(st.booleans())
+    assert wire.decode_page(page.listing, read(wire.encode_page(7, rows, more=more))) == (rows, more)
 
 
 def test_the_other_lines():
@@ -180,25 +167,33 @@ def test_what_is_no_command_is_refused(name: object, fields: object):
         wire.decode(orjson.dumps({"id": 7, "do": name, "with": fields}))
 
 
+PERIOD = {"from_ms": 0, "to_ms": 1}
+
+
 @pytest.mark.parametrize(
-    ("about", "arguments"),
+    ("about", "fields"),
     [
-        ("apply", []),
-        ("close", []),
-        ("verify", []),
-        ("snapshot", [1]),
-        ("budgets", [[], 0]),
-        ("budgets", [[], wire.PAGE_ROWS_MAX + 1]),
-        ("records", ["secrets", 0, 1, [], 1]),
+        ("close", {"with": {}}),
+        ("snapshot", {"with": []}),
+        ("FleetTotals", {"with": {"of_a_newer_gateway": 1}}),
+        ("OneRequest", {"with": {}}),
+        ("Budgets", {"with": {}}),
+        ("Budgets", {"with": {}, "after": [], "rows": 0}),
+        ("Budgets", {"with": {}, "after": [], "rows": wire.PAGE_ROWS_MAX + 1}),
+        ("Budgets", {"with": {}, "after": {}, "rows": 1}),
+        ("Samples", {"with": PERIOD | {"to_ms": "late"}, "after": [], "rows": 1}),
+        (["Samples"], {"with": PERIOD, "after": [], "rows": 1}),
     ],
 )
-def test_what_is_no_question_is_refused(about: str, arguments: list[Any]):
-    """Only what is listed can be asked, with the arguments that it has, and a page at a time."""
+def test_what_is_no_question_is_refused(about: object, fields: dict[str, Any]):
+    """Only what is listed can be asked, with the fields that it has, and a page at a time. So is one of another version."""
     with pytest.raises(wire.NotOfThisLedger):
-        wire.decode(wire.encode_question(7, about, *arguments))
+        wire.decode(orjson.dumps({"id": 7, "ask": about} | fields))
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b'{"id":7,"do":"Grant"}', b'{"id":7,"ask":"snapshot","wi', b'{"id":7}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b'{"id":7,"do":"Grant"}', b'{"id":7,"ask":"FleetTotals","wi', b'{"id":7}']
+)
 def test_half_a_line_is_none(line: bytes):
     """Whatever is missing."""
     with pytest.raises(wire.NotOfThisLedger):
@@ -210,5 +205,6 @@ def test_what_is_no_answer_is_refused():
     with pytest.raises(wire.NotOfThisLedger) as refused:
         wire.decode_reply({"result": "SECRET"})
     assert "SECRET" not in str(refused.value)
-    with pytest.raises(wire.NotOfThisLedger):
-        wire.decode_answer("key_changes", {"result": "invalid"})
+    for message in ({"answer": {"result": "invalid"}}, {"id": 7}):
+        with pytest.raises(wire.NotOfThisLedger):
+            wire.decode_page(questions.KeyChanges(), message)

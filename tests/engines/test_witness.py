@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from accounting.command import Sample
 from accounting.sqlite import SqliteStore
 from deployments.engines.launch import Launch
 from deployments.engines.server import EngineServer, Patience
@@ -135,18 +136,18 @@ class House:
         new.write_text(json.dumps(counters))
         new.rename(self.counters)
 
-    def samples(self) -> list[dict[str, Any]]:
+    def samples(self) -> list[Sample]:
         """By time. Every test has one replica of one model."""
-        rows = sorted(self.store.records("samples", 0, 2**60), key=lambda row: row["at_ms"])
-        for row in rows:
-            assert (row["replica_id"], row["model"], row["rent_nano_per_hour"]) == ("replica", "m", 50_000_000)
-        return rows
+        samples = self.store.samples(0, 2**60)
+        for sample in samples:
+            assert (sample.replica_id, sample.model, sample.rent_nano_per_hour) == ("replica", "m", 50_000_000)
+        return samples
 
     def states(self) -> list[str]:
-        return [row["state"] for row in self.samples()]
+        return [sample.state for sample in self.samples()]
 
     def last(self, *columns: str) -> tuple[Any, ...]:
-        return tuple(self.samples()[-1][column] for column in columns)
+        return tuple(getattr(self.samples()[-1], column) for column in columns)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -187,10 +188,10 @@ async def test_a_life_is_told_from_its_start_to_its_end(house: House):
     await house.stop()
     assert house.states()[0] == "loading"
     assert house.states()[-1] == "ended"
-    assert {row["epoch"] for row in house.samples() if row["state"] != "loading"} == {house.engine.epoch}
-    (ready,) = (row for row in house.samples() if row["state"] == "ready")
-    assert (ready["in_flight"], ready["prompt_tokens"], ready["output_tokens"]) == (0, 0, 0)
-    assert [row["at_ms"] for row in house.samples()] == [1_000 + n for n in range(len(house.samples()))]
+    assert {sample.epoch for sample in house.samples() if sample.state != "loading"} == {house.engine.epoch}
+    (ready,) = (sample for sample in house.samples() if sample.state == "ready")
+    assert (ready.in_flight, ready.prompt_tokens, ready.output_tokens) == (0, 0, 0)
+    assert [sample.at_ms for sample in house.samples()] == [1_000 + n for n in range(len(house.samples()))]
 
 
 async def test_a_replica_is_told_before_it_has_an_engine(house: House):
@@ -212,7 +213,7 @@ async def test_an_engine_that_is_started_again_is_a_new_epoch(running: House):
     await until(lambda: running.states().count("ready") == 2)
     supervisor.cancel()
     assert running.engine.epoch != before
-    life = [row["state"] for row in running.samples() if row["epoch"] == running.engine.epoch]
+    life = [sample.state for sample in running.samples() if sample.epoch == running.engine.epoch]
     assert life == ["loading", "ready"]
     assert running.last("prompt_tokens", "output_tokens") == (10, 5)
 
@@ -236,7 +237,7 @@ async def test_a_slot_that_goes_on_is_held_in_every_sample(running: House):
         for _ in range(2):
             await running.witness.look()
         await until(lambda: running.states().count("ready") == 3)
-        assert [row["slots_held"] for row in running.samples()[-2:]] == [1, 1]
+        assert [sample.slots_held for sample in running.samples()[-2:]] == [1, 1]
 
 
 async def test_a_slot_is_held_a_moment_longer(running: House):
@@ -287,7 +288,7 @@ async def test_of_too_many_samples_the_oldest_are_dropped(house: House, monkeypa
     await house.open_ledger()
     house.client.start()
     await witness.close()
-    assert [row["at_ms"] for row in house.samples()] == [1_008, 1_009, 1_010]
+    assert [sample.at_ms for sample in house.samples()] == [1_008, 1_009, 1_010]
 
 
 async def test_closing_has_an_end_without_a_ledger(house: House):

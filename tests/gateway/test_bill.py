@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from accounting.command import Command, FirstByte, Hold, Outcome, Post, Reply, Result, Void
+from accounting.questions import FleetTotals
 from accounting.sqlite import SqliteStore
 from accounting.store import StoreError
 from deployments.gateway import answer
@@ -201,7 +202,7 @@ async def test_a_ledger_that_comes_back_is_found_again(house: House):
     await house.writer.stop()
     assert (await house.ask(question())).status == 503
     await house.writer.start()
-    await house.ledger.ask("snapshot")
+    await house.ledger.ask(FleetTotals())
     assert (await house.ask(question())).status == 200
     assert await house.charges_nano() == [charge_nano(len(WORDS))]
 

@@ -4,6 +4,7 @@ import pytest
 
 from accounting.budget import Period
 from accounting.command import DropBudget, Reply, Result
+from accounting.questions import Audit, Budgets, FleetTotals, Listing
 from accounting.store import Place
 from deployments.gateway.desk import REFUSALS, Desk
 from deployments.gateway.errors import GatewayError, LedgerUnavailable
@@ -28,8 +29,8 @@ class Ledger:
 
     ask = submit
 
-    async def pages(self, about: str, after: Place = ()) -> AsyncIterator[list[object]]:
-        yield [await self.submit(about)]
+    async def pages(self, listing: Listing[object], after: Place = ()) -> AsyncIterator[list[object]]:
+        yield [await self.submit(listing)]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_every_refusal_is_of_its_own_making():
 async def test_a_ledger_without_an_answer_is_unavailable(failure: Exception):
     """Its own reason stays in the log."""
     with pytest.raises(LedgerUnavailable) as refused:
-        await Desk(Ledger(failure)).ask("budgets")
+        await Desk(Ledger(failure)).ask(FleetTotals())
     assert "disk" not in refused.value.message
 
 
@@ -82,18 +83,19 @@ async def test_nothing_is_sent_while_the_ledger_is_away(house: House):
 async def test_a_long_answer_is_read_in_pages(house: House):
     """Or whole, where that is wanted."""
     desk = Desk(house.ledger)
-    rows = [row async for page in desk.pages("records", "audit", 0, 2**60) for row in page]
-    assert rows == await desk.rows("records", "audit", 0, 2**60)
-    assert {row["action"] for row in rows} == {"add_key", "grant"}
+    ever = Audit(from_ms=0, to_ms=2**60)
+    lines = [line async for page in desk.pages(ever) for line in page]
+    assert lines == await desk.rows(ever)
+    assert {line.action for line in lines} == {"add_key", "grant"}
 
 
 async def test_without_a_ledger_there_are_no_pages(house: House):
     await house.ledger.close(0)
     with pytest.raises(LedgerUnavailable):
-        await Desk(house.ledger).rows("budgets")
+        await Desk(house.ledger).rows(Budgets())
 
 
 async def test_pages_that_the_store_cannot_read_are_unavailable():
     """As a short answer is."""
     with pytest.raises(LedgerUnavailable):
-        await Desk(Ledger(NoAnswer("the disk is full"))).rows("budgets")
+        await Desk(Ledger(NoAnswer("the disk is full"))).rows(Budgets())

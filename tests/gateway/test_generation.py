@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from accounting.command import AddKey, Outcome, Post, Sample
+from accounting.command import AddKey, Attempt, Outcome, Post, Sample
 from accounting.key import Scope, mint
+from accounting.request import EndedAttempt, Generation, Units
 from deployments.gateway.generation import SHARED_OUT_AFTER_MS, generation
 from tests.accounting.examples import HOLD, TRIED
 from tests.gateway.client import Client
@@ -12,36 +13,47 @@ from tests.gateway.house import CARD, NOW_MS, House, question
 
 # At $3.60 an hour: 1,000 nano-dollars a millisecond.
 SAMPLE = Sample("replica-1", "e1", CARD.served_name, 0, "ready", rent_nano_per_hour=3_600_000_000)
-ATTEMPT = {
-    "attempt": 1,
-    "replica_id": "replica-1",
-    "finish": "stop",
-    "images": 1,
-    "text_tokens": 30,
-    "vision_tokens": 16,
-    "cached_tokens": 4,
-    "output_tokens": 600,
-    "ttft_ms": 40,
-    "latency_ms": 90,
-    "charged": 1,
-    "slot_from_ms": 1_010,
-    "slot_to_ms": 1_100,
-}
-KNOWN = {
-    "request_id": "r1",
-    "attempt": 1,
-    "org_id": "org",
-    "model": "m",
-    "price_version": 3,
-    "tier": "default",
-    "units": {"images": [3], "output": 2},
-    "amount_nano": 900,
-    "charged_nano": 700,
-    "state": "posted",
-    "why": "complete",
-    "created_at_ms": 1_000,
-    "attempts": [ATTEMPT],
-}
+ATTEMPT = EndedAttempt(
+    attempt=1,
+    charged=True,
+    record=Attempt(
+        replica_id="replica-1",
+        finish="stop",
+        images=1,
+        text_tokens=30,
+        vision_tokens=16,
+        cached_tokens=4,
+        output_tokens=600,
+        ttft_ms=40,
+        latency_ms=90,
+        slot_from_ms=1_010,
+        slot_to_ms=1_100,
+    ),
+)
+KNOWN = Generation(
+    request_id="r1",
+    attempt=1,
+    gateway_id="gw_1",
+    key_id="key_1",
+    org_id="org",
+    project_id="project",
+    user_id=None,
+    metadata=None,
+    model="m",
+    price_version=3,
+    tier="default",
+    units=Units(images=(3,), output=2),
+    parts=("credit:org",),
+    amount_nano=900,
+    charged_nano=700,
+    state="posted",
+    why="complete",
+    created_at_ms=1_000,
+    first_byte_at_ms=None,
+    expires_at_ms=61_000,
+    closed_at_ms=1_100,
+    attempts=(ATTEMPT,),
+)
 
 
 async def get(house: House, query: str, key: str | None = None) -> Client:
@@ -144,18 +156,18 @@ def test_what_accelerators_cost_is_beside_the_price():
 @pytest.mark.parametrize(
     ("change", "cost", "usage_known"),
     [
-        ({"state": "open", "charged_nano": None, "why": None, "attempts": []}, None, False),
-        ({"state": "void", "charged_nano": None, "why": "expired", "attempts": []}, 0.0, False),
+        ({"state": "open", "charged_nano": None, "why": None, "attempts": ()}, None, False),
+        ({"state": "void", "charged_nano": None, "why": "expired", "attempts": ()}, 0.0, False),
         ({"state": "void", "charged_nano": None, "why": "engine_failed"}, 0.0, True),
     ],
 )
 def test_a_cost_is_null_until_it_is_known(change: dict[str, Any], cost: float | None, usage_known: bool):
     """A request that runs has none yet; one that ended without a charge has 0."""
-    shown = generation(KNOWN | change, None)
+    shown = generation(replace(KNOWN, **change), None)
     assert (shown["cost"], shown["usage"] is not None) == (cost, usage_known)
 
 
 def test_an_attempt_that_was_taken_over_says_so():
     """The last one has the request's own outcome."""
-    known = KNOWN | {"attempt": 2, "attempts": [ATTEMPT | {"charged": 0}, ATTEMPT | {"attempt": 2}]}
+    known = replace(KNOWN, attempt=2, attempts=(replace(ATTEMPT, charged=False), replace(ATTEMPT, attempt=2)))
     assert [shown["outcome"] for shown in generation(known, None)["attempts"]] == ["taken_over", "complete"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from accounting.key import KeyRecord, Scope, mint
+from accounting.questions import KeyChanges, Listing
 from accounting.store import KeyChange, Place
 from deployments.gateway import keys as keys_module
 from deployments.gateway.errors import GatewayError, InvalidKey, LedgerUnavailable, NotAllowed
@@ -96,8 +97,8 @@ class Ledger:
             if len(self.asked) < count + 2:
                 await asyncio.sleep(0)
 
-    async def pages(self, about: str, *arguments: object, after: Place = ()) -> AsyncIterator[list[KeyChange]]:
-        assert about == "key_changes"
+    async def pages(self, listing: Listing[KeyChange], after: Place = ()) -> AsyncIterator[list[KeyChange]]:
+        assert listing == KeyChanges()
         self.asked.append(after)
         told, self.told = self.told, []
         for page in told:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from accounting import questions
 from accounting.command import Attempt, Hold, Outcome, Post, Sample
 from accounting.gpu_cost import gpu_costs
 from accounting.life import lives_of
-from accounting.stay import stays_of
 from catalog import Catalog
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import LedgerUnavailable
@@ -54,8 +54,8 @@ async def last_hour(house: House) -> LastHour:
 async def test_slices_add_up_to_the_hour(house: House, last_hour: LastHour):
     """To the nano-dollar, as if it had been read at once; and each attempt is compared with the engine's counters once."""
     hour, desk = await last_hour.look(), Desk(house.ledger)
-    samples = [Sample(**row) for row in await desk.rows("records", "samples", FROM_MS, NOW_MS)]
-    stays = stays_of(await desk.rows("records", "attempts", FROM_MS, NOW_MS))
+    samples = await desk.rows(questions.Samples(from_ms=FROM_MS, to_ms=NOW_MS))
+    stays = await desk.rows(questions.Stays(from_ms=FROM_MS, to_ms=NOW_MS))
     whole = gpu_costs(lives_of(samples), stays, FROM_MS, NOW_MS).by_model()[CARD.served_name]
     assert {purpose: hour.gpu_nano[CARD.served_name, purpose] for purpose in purposes_of(whole)} == purposes_of(whole)
     assert hour.gpu_nano[CARD.served_name, "share"] > 0

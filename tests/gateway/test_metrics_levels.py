@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from accounting.questions import FleetTotals
 from deployments.gateway.forming import Forming, demand_of
 from deployments.gateway.media.cache import Cache
 from deployments.gateway.metrics_levels import TABLE, Levels
@@ -68,7 +69,7 @@ async def hung_up(house: House) -> None:
 
 async def test_the_ledgers_connection_is_told(house: House, recorded: Recorded):
     """1 while there is one, 0 when the writer has gone."""
-    await house.ledger.ask("snapshot")
+    await house.ledger.ask(FleetTotals())
     looking = levels(recorded, house)
     looking.look()
     assert recorded.gauges["vlmfleet_ledger_connected",] == 1

@@ -2,20 +2,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
 
 from accounting import wire
 from accounting.command import AddKey, Grant
-from accounting.pages import place_of
+from accounting.questions import Balances, FleetTotals, KeyChanges, Listing, OneRequest
 from accounting.sqlite import SqliteStore
 from accounting.store import KeyChange
 from deployments.ledger.client import Address
 from deployments.ledger.server import LedgerServer
 from tests.ledger.commands import GIFT, HOLD, KEY, POST, PRICED
 
+R = TypeVar("R")
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
 # No command means to take credit away, so nothing names this refusal: the schema's CHECK makes it a failure.
@@ -61,10 +62,10 @@ async def test_questions_are_answered_too(address: Address):
     """Keys and totals are asked for over the same connection."""
     async with connect(address) as connection:
         await connection.ask(wire.encode_command(1, AddKey(KEY)))
-        (keys,) = await connection.ask(wire.encode_question(2, "key_changes", (), 10))
-        (snapshot,) = await connection.ask(wire.encode_question(3, "snapshot"))
-    assert wire.decode_answer("key_changes", keys["answer"]) == [KeyChange(1, KEY)]
-    assert wire.decode_answer("snapshot", snapshot["answer"]).holds_open == 0
+        (keys,) = await connection.ask(wire.encode_question(2, wire.Page(KeyChanges(), (), 10)))
+        (snapshot,) = await connection.ask(wire.encode_question(3, FleetTotals()))
+    assert wire.decode_page(KeyChanges(), keys) == ([KeyChange(1, KEY)], False)
+    assert wire.decode_answer(FleetTotals(), snapshot).holds_open == 0
 
 
 @pytest.mark.parametrize("hello", [b'{"token":"wrong"}\n', b"{}\n", b"GET / HTTP/1.1\r\n", b"\n"])
@@ -107,7 +108,7 @@ async def test_what_is_no_question_fails(address: Address):
     """Only the questions of `Store`: no other method of it can be called from outside."""
     async with connect(address) as connection:
         closing, asking = await connection.ask(
-            wire.encode_question(1, "close"), wire.encode_question(2, "generation", "r9")
+            b'{"id":1,"ask":"close","with":{}}\n', wire.encode_question(2, OneRequest("r9"))
         )
     assert "failure" in closing
     assert asking == {"id": 2, "answer": None}
@@ -116,20 +117,21 @@ async def test_what_is_no_question_fails(address: Address):
 async def test_a_question_that_is_too_long_fails(address: Address):
     """And what is behind it is answered."""
     async with connect(address) as connection:
-        long = b'{"id":1,"ask":"generation","with":["' + b"x" * wire.COMMAND_BYTES_MAX + b'"]}\n'
-        failing, asking = await connection.ask(long, wire.encode_question(2, "generation", "r9"))
+        long = wire.encode_question(1, OneRequest("x" * wire.COMMAND_BYTES_MAX))
+        failing, asking = await connection.ask(long, wire.encode_question(2, OneRequest("r9")))
     assert "failure" in failing
     assert asking["answer"] is None
 
 
-async def pages(connection: Connection, *question: Any) -> list[list[Any]]:
+async def pages(connection: Connection, listing: Listing[R]) -> list[list[R]]:
     """The rows of every page of an answer."""
-    read: list[list[Any]] = []
+    read: list[list[R]] = []
     more, after = True, ()
     while more:
-        (page,) = await connection.ask(wire.encode_question(1, *question, after, 4))
-        read.append(wire.decode_answer(question[0], page["answer"]))
-        after, more = place_of(read[-1][-1], *question[1:]), page["more"]
+        (page,) = await connection.ask(wire.encode_question(1, wire.Page(listing, after, 4)))
+        rows, more = wire.decode_page(listing, page)
+        read.append(rows)
+        after = listing.place(rows[-1])
     return read
 
 
@@ -139,7 +141,7 @@ async def test_a_long_answer_comes_in_pages(address: Address):
         await connection.ask(
             *(wire.encode_command(n, replace(GIFT, ref=str(n), account=f"credit:{n}")) for n in range(7))
         )
-        read = await pages(connection, "balances")
+        read = await pages(connection, Balances())
     assert [len(rows) for rows in read] == [4, 4, 2]
     assert [balance.account for rows in read for balance in rows if balance.kind == "credit"] == [
         f"credit:{number}" for number in range(7)
@@ -154,7 +156,7 @@ async def test_long_rows_make_short_pages(address: Address, monkeypatch: pytest.
         await connection.ask(
             *(wire.encode_command(n, replace(GIFT, ref=name, account=name)) for n, name in enumerate(names))
         )
-        read = await pages(connection, "balances")
+        read = await pages(connection, Balances())
     assert max(map(len, read)) == 2
     assert set(names) < {balance.account for rows in read for balance in rows}
 
@@ -165,7 +167,7 @@ async def test_a_row_that_no_line_can_hold_is_a_failure(address: Address, monkey
     monkeypatch.setattr(wire, "ANSWER_BYTES_MAX", 200)
     async with connect(address) as connection:
         await connection.ask(wire.encode_command(1, replace(GIFT, account="a" * 250)))
-        (page,) = await connection.ask(wire.encode_question(2, "balances", (), 4))
+        (page,) = await connection.ask(wire.encode_question(2, wire.Page(Balances(), (), 4)))
         assert page["failure"] == "a row is too long to be sent"
         assert await connection.results(wire.encode_command(3, GIFT)) == [(3, "exists_with_different_content")]
 

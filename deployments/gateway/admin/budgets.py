@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from accounting import questions
 from accounting.budget import BudgetState, Period, ScopeKind, UnknownScope, is_shared, parse_scope
 from accounting.command import DropBudget, SetBudget
 from accounting.money import usd
@@ -45,11 +46,11 @@ class Budgets:
         yield "DELETE", "/budgets/{name...}", self.drop
 
     async def listing(self, call: Call) -> dict[str, Any]:
-        return listed(map(budget_object, await self._desk.rows("budgets")))
+        return listed(map(budget_object, await self._desk.rows(questions.Budgets())))
 
     async def read(self, call: Call, name: str) -> dict[str, Any]:
         wanted = await self._named(name)
-        for state in await self._desk.rows("budgets"):
+        for state in await self._desk.rows(questions.Budgets()):
             if (state.budget.scope, state.budget.period) == wanted:
                 return budget_object(state)
         raise NothingOfThatName("budget")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from accounting import questions
 from accounting.command import Grant, Refund
 from accounting.money import usd
 from accounting.store import Balance
@@ -82,7 +83,7 @@ class Credit:
         }
 
     async def balances(self, call: Call) -> dict[str, Any]:
-        return listed(map(balance_object, await self._desk.rows("balances")))
+        return listed(map(balance_object, await self._desk.rows(questions.Balances())))
 
 
 def balance_object(balance: Balance) -> dict[str, Any]:

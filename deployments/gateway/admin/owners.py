@@ -3,7 +3,7 @@
 A name that nobody uses is more likely a slip than somebody new: to bound or to pay nobody helps nobody, and is noticed late.
 """
 
-from accounting.store import Balance
+from accounting import questions
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import UnknownOwner
 from deployments.gateway.keys import Keys
@@ -14,7 +14,7 @@ async def check_organisation(desk: Desk, keys: Keys, org_id: str, *, param: str)
     await keys.refresh(desk)
     if any(key.org_id == org_id for key in keys.all()):
         return
-    balances: list[Balance] = await desk.rows("balances")
+    balances = await desk.rows(questions.Balances())
     if all(balance.account != f"credit:{org_id}" for balance in balances):
         raise UnknownOwner("organisation", param=param)
 

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from accounting import questions
 from accounting.gpu_cost import WINDOW_MS, Cost
 from accounting.money import usd
+from accounting.store import AuditLine
 from deployments.gateway.admin.call import Answer, Call
 from deployments.gateway.desk import Desk
 from deployments.gateway.errors import BadRequest
@@ -50,14 +52,14 @@ class Reports:
         asked = read_query(AuditQuery, call.query)
         to_ms = self._now_ms() + 1 if asked.end_time is None else asked.end_time * 1000
         from_ms = to_ms - AUDIT_DAYS_DEFAULT * DAY_MS if asked.start_time is None else asked.start_time * 1000
-        newest: deque[dict[str, Any]] = deque(maxlen=asked.limit)
+        newest: deque[AuditLine] = deque(maxlen=asked.limit)
         count = 0
-        async for rows in self._desk.pages("records", "audit", from_ms, to_ms):
-            newest.extend(rows)
-            count += len(rows)
+        async for lines in self._desk.pages(questions.Audit(from_ms=from_ms, to_ms=to_ms)):
+            newest.extend(lines)
+            count += len(lines)
         return {
             "object": "list",
-            "data": [audit_object(row) for row in reversed(newest)],
+            "data": [audit_object(line) for line in reversed(newest)],
             "has_more": count > asked.limit,
         }
 
@@ -77,15 +79,15 @@ class Reports:
         }
 
 
-def audit_object(row: dict[str, Any]) -> dict[str, Any]:
+def audit_object(line: AuditLine) -> dict[str, Any]:
     """One change. `by` is a key's id, or "operator": the ledger's own start."""
     return {
         "object": "audit",
-        "seq": row["seq"],
-        "at": row["at_ms"] // 1000,
-        "by": row["actor"],
-        "action": row["action"],
-        "content": json.loads(row["content"]),
+        "seq": line.seq,
+        "at": line.at_ms // 1000,
+        "by": line.actor,
+        "action": line.action,
+        "content": json.loads(line.content),
     }
 
 
