@@ -132,7 +132,7 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> BadRequest:
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     # Of the members of a union, that is the one that was meant.
     fault = max(faults, key=lambda fault: (len(fault["loc"]), fault["type"] != "string_type"))
-    param = _path(data, fault["loc"]) or "the body"
+    param = _path(data, fault["loc"], is_missing=fault["type"] == "missing") or "the body"
     match fault["type"]:
         case "extra_forbidden":
             # The last step is the caller's own word, of any length: only a name is worth repeating.
@@ -147,8 +147,10 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> BadRequest:
             return BadRequest(f"'{param}': {fault['msg'].removeprefix('Value error, ')}.", param=param)
 
 
-def _path(data: Any, location: tuple[int | str, ...]) -> str:
-    """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through."""
+def _path(data: Any, location: tuple[int | str, ...], *, is_missing: bool) -> str:
+    """`messages[0].content[1].image_url`: pydantic's location without the union members that it passed through. Its last step
+    is no part of `data` if that is what is missing.
+    """
     path, name, node, tagged = "", "", data, False
     for i, step in enumerate(location):
         if isinstance(node, list) and isinstance(step, int):
@@ -159,7 +161,7 @@ def _path(data: Any, location: tuple[int | str, ...]) -> str:
             if tagged and step in (node.get("role"), node.get("type")):
                 tagged = False  # the tag of a union's member comes first, and may be a field's name as well
                 continue
-            if step not in node and i < len(location) - 1:
+            if step not in node and not (is_missing and i == len(location) - 1):
                 continue  # the name of a member of a union without tags
             path += f".{step}" if path else step
             node, name = node.get(step), step

@@ -37,6 +37,7 @@ IGNORED: Any = Field(default=None, exclude=True)
 
 class _Part(NullableForm):
     cache_control: Any = IGNORED
+    prompt_cache_breakpoint: Any = IGNORED
 
 
 class Text(_Part):
@@ -239,6 +240,7 @@ class ChatRequest(NullableForm):
     safety_identifier: Annotated[Identifier | None, IGNORED]
     prompt_cache_key: Annotated[Identifier | None, IGNORED]
     prompt_cache_retention: Annotated[Hint | None, IGNORED]
+    prompt_cache_options: Any = IGNORED
     verbosity: Annotated[Hint | None, IGNORED]
     reasoning_effort: Annotated[Hint | None, IGNORED]
     modalities: Annotated[Annotated[list[Literal["text"]], Field(max_length=1)] | None, IGNORED]

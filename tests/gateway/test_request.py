@@ -1,11 +1,16 @@
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
+from openai.types.chat import ChatCompletionMessage
+from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+from typing_extensions import get_type_hints, is_typeddict
 
 from deployments.gateway import request as request_module
 from deployments.gateway.answer import MESSAGE_FIELDS
 from deployments.gateway.errors import BadRequest
+from deployments.gateway.form import Form
 from deployments.gateway.request import OWN_FIELDS, AssistantMessage, ChatRequest, parse
 
 SECRET = "correct-horse-battery-staple " * 50
@@ -119,6 +124,13 @@ def parts(*sent: Any) -> bytes:
         (messages({"role": "user"}), "messages[0].content", "is missing"),
         (messages({"role": "user", "content": None}), "messages[0].content", "is missing"),
         (messages({"role": "user", "content": []}), "messages[0].content", "valid"),
+        (messages({"role": "user", "content": {}}), "messages[0].content", "valid"),
+        (messages({"role": "user", "content": TEXT}), "messages[0].content", "valid"),
+        (messages({"role": "user", "content": 5}), "messages[0].content", "valid"),
+        (messages({"role": "assistant", "content": TEXT}), "messages[0].content", "valid"),
+        (messages(USER, {"role": "tool", "tool_call_id": "a", "content": TEXT}), "messages[1].content", "valid"),
+        (body(stop={"a": "b"}), "stop", "valid"),
+        (body(tool_choice={"mode": "auto"}, tools=[TOOL]), "tool_choice.type", "is missing"),
         (messages(USER, {"role": "tool", "content": "4"}), "messages[1].tool_call_id", "is missing"),
         (messages(USER | {"mood": "good"}), "messages[0].mood", "There is no field"),
         (messages({"role": "system", "content": [IMAGE]}), "messages[0].content[0].type", "'text'"),
@@ -221,6 +233,7 @@ IGNORED = {
     "safety_identifier": "u_1",
     "prompt_cache_key": "k",
     "prompt_cache_retention": "24h",
+    "prompt_cache_options": {"mode": "explicit"},
     "verbosity": "low",
     "reasoning_effort": "low",
     "modalities": ["text"],
@@ -260,6 +273,98 @@ def test_an_answer_is_taken_back_as_sdks_and_we_gave_it():
         "messages[].reasoning",
         "messages[].tool_calls[].index",
     )
+
+
+# Of OpenAI's own types, what is refused: it asks for something that is not done here.
+REFUSED = {
+    "audio", "function_call", "functions", "moderation", "web_search_options",
+    "messages.audio", "messages.function_call", "messages.content.input_audio",
+    "messages.tool_calls.custom", "tools.custom", "tool_choice.custom", "tool_choice.allowed_tools",
+}  # fmt: skip
+
+
+# What is below them is nobody's business here.
+NOT_READ = REFUSED | IGNORED.keys() | {"messages.content.prompt_cache_breakpoint"}
+
+
+def fields_of_openai(kind: Any, path: str = "") -> set[str]:
+    """The paths of all fields of a request type."""
+    found: set[str] = set()
+    for form in typed_dicts(kind):
+        for name, within in get_type_hints(form).items():
+            found.add(path + name)
+            if path + name not in NOT_READ:
+                found |= fields_of_openai(within, f"{path}{name}.")
+    return found
+
+
+def fields_of_ours(kind: Any, path: str = "") -> set[str]:
+    found: set[str] = set()
+    for form in forms(kind):
+        for name, field in form.model_fields.items():
+            found.add(path + (field.alias or name))
+            found |= fields_of_ours(field.annotation, f"{path}{name}.")
+    return found
+
+
+def typed_dicts(kind: Any) -> list[Any]:
+    return [kind] if is_typeddict(kind) else [one for arg in get_args(kind) for one in typed_dicts(arg)]
+
+
+def forms(kind: Any) -> list[type[Form]]:
+    is_form = isinstance(kind, type) and issubclass(kind, Form)
+    return [kind] if is_form else [one for arg in get_args(kind) for one in forms(arg)]
+
+
+def test_every_field_of_openai_is_taken_or_refused():
+    """Here is which; the rest of its types is known, honoured or ignored."""
+    theirs, ours = fields_of_openai(CompletionCreateParamsBase), fields_of_ours(ChatRequest)
+    assert len(theirs) > 60
+    assert theirs - ours == REFUSED
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_is_refused_of_openai_is_refused_by_name(name: str):
+    """Whatever its value is."""
+    *path, field = name.split(".")
+    match path:
+        case []:
+            sent, param = body(**{name: {}}), name
+        case ["messages", "content"]:
+            sent, param = parts({"type": field, field: {}}), "messages[0].content[0].type"
+        case ["messages", "tool_calls"]:
+            calls = [{"id": "c", "type": field, field: {}}]
+            sent, param = messages({"role": "assistant", "tool_calls": calls}), "messages[0].tool_calls[0].type"
+        case ["messages"]:
+            sent, param = messages({"role": "assistant", "content": "a", field: {}}), f"messages[0].{field}"
+        case ["tools"]:
+            sent, param = body(tools=[{"type": field, field: {}}]), "tools[0].type"
+        case _:
+            sent, param = body(tools=[TOOL], tool_choice={"type": field, field: {}}), "tool_choice.type"
+    with pytest.raises(BadRequest) as refused:
+        parse(sent)
+    assert refused.value.param in (param, param.replace(".type", f".{field}"), param.replace(".type", ".function"))
+
+
+@pytest.mark.parametrize("exclude_none", [False, True])
+def test_an_answer_of_ours_is_taken_back_as_openais_client_dumps_it(exclude_none: bool):
+    """With what is ours beside OpenAI's, which its types keep."""
+    said = {"role": "assistant", "content": "red", "boxes": [{"box": [0, 0, 1, 1]}], "reasoning": "hm"}
+    message = ChatCompletionMessage.construct(**said)
+    assert parse(messages(USER, message.model_dump(exclude_none=exclude_none), USER)).data["messages"][1] == {
+        "role": "assistant",
+        "content": "red",
+    }
+
+
+def test_the_parts_of_a_stream_are_taken_back_put_together():
+    """As agents do it: the last delta over the first one, calls with their index."""
+    calls = [ChoiceDeltaToolCall(index=0, **TOOL_CALL)]
+    deltas = [ChoiceDelta(role="assistant", content=""), ChoiceDelta(content=None, tool_calls=calls)]
+    together: dict[str, Any] = {}
+    for delta in deltas:
+        together |= delta.model_dump(exclude_unset=True)
+    assert parse(messages(USER, together)).data["messages"][1] == {"role": "assistant", "tool_calls": [TOOL_CALL]}
 
 
 def test_every_field_that_our_answers_have_can_be_sent_back():

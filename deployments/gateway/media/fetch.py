@@ -21,7 +21,12 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # The second is an answer that a proxy on the way has changed, such as by making the image smaller.
 SUCCESSES = frozenset({200, 203})
 READ_BYTES = 64 * 1024
-HEADERS = {"User-Agent": "vlmfleet", "Accept": "image/*, video/*, application/pdf", "Accept-Encoding": "identity"}
+# The formats by name, so that a server which makes images to order makes none that is not taken here; and anything else,
+# because a server may not know what it has.
+ACCEPT = "image/png, image/jpeg, image/webp, image/gif, video/*, application/pdf, */*;q=0.1"
+HEADERS = {"User-Agent": "vlmfleet", "Accept": ACCEPT, "Accept-Encoding": "identity"}
+# Sites send policies of ten kilobytes and more in one header, and many of them.
+HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX = 64 * 1024, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Fetcher:
                 trust_env=False,
                 auto_decompress=False,
                 headers=HEADERS,
+                max_field_size=HEADER_BYTES_MAX,
+                max_headers=RESPONSE_HEADERS_MAX,
             )
         return self._session
 

@@ -180,8 +180,10 @@ class Media:
         if content.file.file_data is not None and not is_data_url(sent.strip()):
             sent = f"{SCHEME};base64,{sent}"
         data = await self._sources.read(sent, part.owner, wanted)
-        if not is_pdf(data):
+        if image_format(data) is not None:
             return [await self._image(part, data, "auto")]
+        if not is_pdf(data):
+            raise Fault("invalid_image_format", "these bytes are not a PDF, or a PNG, JPEG, WebP or GIF image")
         _, pages = await self._sandbox.read(
             PDF_READER, data, part.effort, pages_max=part.pages_max, pixels_max=PAGE_PIXELS_MAX
         )

@@ -17,6 +17,7 @@ def read(data: bytes, pages_max: int, pixels_max: int) -> Found:
     """Every page as a PNG of at most `pixels_max`. Raises `Fault`."""
     try:
         document = PdfDocument(data)
+        document.init_forms()  # what was filled in is drawn, too
     except PdfiumError as error:
         raise Fault("image_parse_error", "the PDF is damaged or needs a password") from error
     if not 0 < len(document) <= pages_max:

@@ -5,7 +5,7 @@ import io
 import struct
 import zlib
 
-from PIL import Image
+from PIL import Image, ImageMath
 
 from deployments.gateway.media.fault import Fault
 from deployments.gateway.media.reader import Found, main
@@ -60,6 +60,7 @@ def _ended(data: bytes) -> bytes:
 
     A decoder makes up for missing pixels; so where others before the end change the picture, some were missing.
     """
+    data = data.removesuffix(JPEG_END[:1])
     if _pixels(data + JPEG_END) != _pixels(data + ANY_PIXELS + JPEG_END):
         raise _damaged()
     return data + JPEG_END
@@ -77,7 +78,7 @@ def _pixels(data: bytes) -> bytes:
 def _opaque(image: Image.Image) -> Image.Image:
     """As RGB, on white: as vLLM shows it, and the other engines do not."""
     if image.mode in GREY_16_BIT:  # Pillow would cut off what is above 255
-        return image.convert("I").point(lambda level: level / 256).convert("L").convert("RGB")
+        return _grey_of_8_bits(image).convert("RGB")
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -87,6 +88,16 @@ def _opaque(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     except ValueError as error:
         raise Fault("invalid_image_mode", "its colours cannot be converted to RGB. Save it as RGB") from error
+
+
+def _grey_of_8_bits(image: Image.Image) -> Image.Image:
+    levels = image.convert("I")
+    grey = levels.point(lambda level: level / 256).convert("L")
+    if isinstance(clear := image.info.get("transparency"), int):
+        grey.paste(
+            255, mask=ImageMath.lambda_eval(lambda of: of["convert"](255 * (of["levels"] == clear), "L"), levels=levels)
+        )
+    return grey
 
 
 def _damaged() -> Fault:

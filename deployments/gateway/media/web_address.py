@@ -66,12 +66,13 @@ def read_address(url: str) -> WebAddress:
     """Raises `NotAnAddress`."""
     if len(url) > CHARACTERS_MAX:
         raise NotAnAddress
+    text = _PATH_AND_QUERY.match(url)
     try:
         parsed = URL(url)
-        text = _PATH_AND_QUERY.match(url)
-    except ValueError as error:
+        is_web = bool(parsed.scheme in SCHEMES and parsed.host and parsed.user is None and parsed.password is None)
+    except ValueError as error:  # also of what is read late: a host that is no name
         raise NotAnAddress from error
-    if not (text and parsed.scheme in SCHEMES and parsed.host and parsed.user is None and parsed.password is None):
+    if not text or not is_web:
         raise NotAnAddress
     target = _escaped(text["target"])
     return WebAddress(parsed.origin(), target if target.startswith("/") else "/" + target)

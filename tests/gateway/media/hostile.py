@@ -228,7 +228,7 @@ CORPUS = {
     "GIF of 100,000 frames": Hostile(many_frames(), None),
     "half a PNG": Hostile(image()[:-60], PARSE),
     "half a JPEG": Hostile(image(kind="JPEG")[:-400], PARSE),
-    "half a WebP": Hostile(image(kind="WEBP")[:-100], FORMAT),
+    "half a WebP": Hostile(image(kind="WEBP")[:-100], PARSE),
     "half a GIF": Hostile(image(kind="GIF")[:-600], PARSE),
     "PNG of no pixels": Hostile(png(0, 0, rows=b""), FORMAT),
     "BMP": Hostile(image(kind="BMP"), FORMAT),

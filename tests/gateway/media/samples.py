@@ -68,6 +68,20 @@ def pdf(pages: int = 1, size: tuple[int, int] = (200, 100), forms: int = 0) -> b
     return _pdf_file(objects)
 
 
+def filled_form() -> bytes:
+    """A page of 200 x 100 points with a field on its right half, that was filled in: blue."""
+    return _pdf_file(
+        [
+            "<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [5 0 R] >> >>",
+            "<< /Type /Pages /Count 1 /Kids [4 0 R] >>",
+            "<< /Length 0 >>\nstream\n\nendstream",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 100] /Contents 3 0 R /Annots [5 0 R] >>",
+            "<< /Type /Annot /Subtype /Widget /FT /Tx /T (a) /V (b) /Rect [100 0 200 100] /F 4 /AP << /N 6 0 R >> >>",
+            "<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Length 21 >>\nstream\n0 0 1 rg 0 0 9 9 re f\nendstream",
+        ]
+    )
+
+
 def _pdf_file(objects: list[str]) -> bytes:
     out, offsets = bytearray(b"%PDF-1.7\n"), []
     for number, content in enumerate(objects, 1):

@@ -42,7 +42,7 @@ class Site:
         async with self.news:
             await self.news.wait_for(lambda: self.at_once >= times)
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:  # noqa: C901, PLR0911  # one a path
+    async def _answer(self, request: web.Request) -> web.StreamResponse:  # noqa: C901, PLR0911, PLR0912  # one a path
         self.hits.append(request.path)
         self.headers = dict(request.headers)
         match request.path.split("/")[1:]:
@@ -69,6 +69,9 @@ class Site:
                 return web.Response(body=gzip.compress(b"x" * 1000), headers={"Content-Encoding": packing})
             case ["as-it-is", packing]:
                 return web.Response(body=b"x" * 1000, headers={"Content-Encoding": packing})
+            case ["talks", size]:
+                headers = {f"X-{i}": "" for i in range(200)} | {"Content-Security-Policy": "a" * int(size)}
+                return web.Response(body=b"x" * 1000, headers=headers)
             case ["see", *_]:
                 return web.Response(body=request.raw_path.encode())
         return web.Response(status=404)
@@ -130,6 +133,20 @@ async def test_a_body_is_taken_as_it_was_before_it_was_packed(site: tuple[Site, 
     served, url = site
     assert await fetch(url + path) == b"x" * 1000
     assert served.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_site_may_say_much_about_itself(site: tuple[Site, str]):
+    """Within bounds."""
+    assert await fetch(site[1] + "/talks/50000") == b"x" * 1000
+    assert (await refusal(site[1] + "/talks/100000")).code == FAILED
+
+
+async def test_a_site_is_told_what_is_taken(site: tuple[Site, str]):
+    """By name, as some make images to order; and anything else may come, as some do not know what they have."""
+    served, url = site
+    await fetch(url + "/image")
+    assert "avif" not in served.headers["Accept"]
+    assert {"image/png", "image/webp", "*/*;q=0.1"} <= set(served.headers["Accept"].split(", "))
 
 
 async def test_a_packing_that_is_not_taken_is_told(site: tuple[Site, str]):

@@ -76,6 +76,31 @@ def test_what_browsers_show_is_taken(data: bytes):
     assert header.content == png(8, 8)
 
 
+@pytest.mark.parametrize("said", [0, 1, 2**31])
+def test_a_webp_may_say_a_wrong_size_of_itself(said: int):
+    """What counts is its picture; the size that goes on is the true one."""
+    data = saved(Image.new("RGB", (8, 8), "red"), "WEBP", lossless=True)
+    true = int.from_bytes(data[4:8], "little")
+    assert measure(data[:4] + struct.pack("<I", true + said) + data[8:], LIMITS).content == data
+
+
+def test_a_webp_that_is_cut_off_is_told_so():
+    """It is an image, and not all of it."""
+    with pytest.raises(Fault, match="cut off") as refused:
+        measure(image(kind="WEBP")[:-20], LIMITS)
+    assert refused.value.code == "image_parse_error"
+
+
+@pytest.mark.parametrize(("frame", "bits"), [(b"\xff\xc1", 12), (b"\xff\xc3", 8)])
+def test_a_jpeg_that_no_browser_shows_is_refused_by_name(frame: bytes, bits: int):
+    """Of twelve bits, or without loss."""
+    data = image(kind="JPEG")
+    at = data.index(b"\xff\xc0")
+    with pytest.raises(Fault, match="eight bits") as refused:
+        measure(data[:at] + frame + data[at + 2 : at + 4] + bytes([bits]) + data[at + 5 :], LIMITS)
+    assert refused.value.code == "invalid_image_mode"
+
+
 def test_an_orientation_that_makes_no_sense_is_none():
     """As engines have it."""
     exif = Image.Exif()

@@ -14,7 +14,7 @@ from deployments.gateway.media.fetch import Fetcher, FetchLimits
 from deployments.gateway.media.media import Media
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import ChatRequest
-from tests.gateway.media.samples import clip, data_url, image, pdf
+from tests.gateway.media.samples import clip, data_url, filled_form, image, pdf
 
 CATALOG = load_catalog()
 DEMO = CATALOG.find("demo-qwen2-vl")
@@ -76,7 +76,7 @@ FAULTS = {
     "a PNG's first bytes": (data_url(PNG[:20]), "invalid_image_format"),
     "half a PNG": (data_url(PNG[: len(PNG) // 2]), "image_parse_error"),
     "half a JPEG": (data_url(image(kind="JPEG")[:-400]), "image_parse_error"),
-    "half a WebP": (data_url(image(kind="WEBP")[:-100]), "invalid_image_format"),
+    "half a WebP": (data_url(image(kind="WEBP")[:-100]), "image_parse_error"),
     "half a GIF": (data_url(image(kind="GIF")[:-600]), "image_parse_error"),
     "a ribbon": (data_url(image(2010, 10)), "invalid_image"),
 }
@@ -286,6 +286,13 @@ async def test_a_document_is_known_by_its_bytes(media: Media, head: str, before:
     sent = {"type": "file", "file": {"file_data": head + base64.encodebytes(before + pdf()).decode()}}
     (page,) = await media.load(parts(sent), DEMO, OWNER)
     assert size_of(page) == (400, 200)
+
+
+async def test_what_was_filled_into_a_form_is_seen(media: Media):
+    """It stands beside the page's own content, in the fields."""
+    (page,) = await media.load(parts(file(filled_form())), WIDE, OWNER)
+    with Image.open(io.BytesIO(pybase64.b64decode(page.data_url.partition(",")[2]))) as shown:
+        assert (shown.getpixel((100, 100)), shown.getpixel((300, 100))) == ((255, 255, 255), (0, 0, 255))
 
 
 async def test_what_is_neither_document_nor_image_is_refused_by_name(media: Media):

@@ -102,6 +102,13 @@ def test_sixteen_bits_become_eight(level: int, shown: int):
     assert plain.getpixel((0, 0)) == (shown, shown, shown)
 
 
+@pytest.mark.parametrize(("level", "shown"), [(40_000, 255), (40_001, 156)])
+def test_a_clear_grey_of_sixteen_bits_is_that_very_grey(level: int, shown: int):
+    """Others that become the same of eight bits are not."""
+    plain = opened(remade(saved(Image.new("I;16", (8, 8), level), transparency=40_000)))
+    assert plain.getpixel((0, 0)) == (shown, shown, shown)
+
+
 def test_cmyk_becomes_rgb():
     """Cyan, magenta and yellow in full are black."""
     plain = opened(remade(saved(Image.new("CMYK", (8, 8), (255, 255, 255, 0)), "JPEG")))
@@ -125,6 +132,14 @@ def test_a_picture_that_is_cut_off_is_refused(data: bytes):
         except Fault:
             continue
         assert opened(made).tobytes() == whole
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_jpeg_need_not_say_its_end(progressive: bool, missing: int):
+    """Neither whole nor in half."""
+    data = image(kind="JPEG", progressive=progressive)
+    assert opened(remade(data[:-missing])).tobytes() == opened(data).convert("RGB").tobytes()
 
 
 def test_a_progressive_jpeg_that_is_cut_off_within_a_scan_is_refused():

@@ -69,7 +69,7 @@ def test_a_redirect_within_a_host_is_joined(location: str, target: str):
 @pytest.mark.parametrize(
     "url",
     ["", "a.png", "//host/a", "/etc/passwd", "ftp://x/a", "file:///etc/passwd", "http://", "http:///a", "http:/x/a",
-     "http://x/" + "a" * 8_192, "http://u:p@x/", "http://u@x/", "http://x:99999/", "http://[zz]/", "http://a\\@b/", "http:\\\\x\\a"],
+     "http://x/" + "a" * 8_192, "http://u:p@x/", "http://u@x/", "http://x:99999/", "http://[zz]/", "http://a\\@b/", "http://xn--a/", "http://a:b:c/", "http:\\\\x\\a"],
 )  # fmt: skip
 def test_nothing_else_is_an_address(url: str):
     """Neither as it comes nor in a redirect, where the first three would be relative."""

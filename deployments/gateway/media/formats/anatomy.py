@@ -35,6 +35,11 @@ class NotAnImage(Fault):
         super().__init__("invalid_image_format", "these bytes are not a PNG, JPEG, WebP or GIF image")
 
 
+class CutOff(Fault):
+    def __init__(self) -> None:
+        super().__init__("image_parse_error", "the image is cut off")
+
+
 class TooManyParts(Fault):
     def __init__(self) -> None:
         super().__init__("invalid_image", f"its file has more than {PARTS_MAX} parts. Save it anew")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from deployments.gateway.media.fault import Fault
 from deployments.gateway.media.formats.anatomy import NOTES_MAX, PARTS_MAX, UPRIGHT, Anatomy, NotAnImage, TooManyParts
 from deployments.gateway.media.formats.orientation import of_exif, of_xmp
 
@@ -12,6 +13,8 @@ APP0, APP1, APP14 = 0xE0, 0xE1, 0xEE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Kinds of frame that every decoder knows: baseline, extended, progressive.
 PLAIN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+# Of archives and medical devices: no browser shows them.
+WITHOUT_LOSS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 # Tables, frames, scans, and what they need: DHT, DAC, DQT, DNL, DRI.
 NEEDED = FRAMES | {0xC4, 0xCC, SCAN, 0xDB, 0xDC, 0xDD, END}
 # What says how colours are to be read.
@@ -55,11 +58,15 @@ def read(data: bytes) -> Anatomy:
             break
     if not found.width_px or not found.height_px or not found.scans:
         raise NotAnImage
+    if found.bits != 8 or found.frame in WITHOUT_LOSS:
+        raise Fault(
+            "invalid_image_mode", "a JPEG of more than eight bits or without loss is not taken. Save it as usual"
+        )
     return Anatomy(
         data if sum(map(len, kept)) == len(data) else b"".join(kept),
         found.width_px,
         found.height_px,
-        plain=found.frame in PLAIN_FRAMES and found.bits == 8 and found.colours in (1, 3),
+        plain=found.frame in PLAIN_FRAMES and found.colours in (1, 3),
         whole=found.whole,
         orientation=next(filter(None, found.orientations), UPRIGHT),
         passes=found.scans,

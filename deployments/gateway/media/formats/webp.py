@@ -4,7 +4,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deployments.gateway.media.formats.anatomy import NOTES_MAX, PARTS_MAX, UPRIGHT, Anatomy, NotAnImage, TooManyParts
+from deployments.gateway.media.formats.anatomy import (
+    NOTES_MAX,
+    PARTS_MAX,
+    UPRIGHT,
+    Anatomy,
+    CutOff,
+    NotAnImage,
+    TooManyParts,
+)
 from deployments.gateway.media.formats.orientation import of_exif, of_xmp
 
 HEAD_BYTES = 12
@@ -25,10 +33,10 @@ class _Found:
 
 
 def read(data: bytes) -> Anatomy:
-    """Raises `Fault`; a file that is cut off is none."""
-    size_bytes = 8 + int.from_bytes(data[4:8], "little")
-    if len(data) < HEAD_BYTES or not data.startswith(b"RIFF") or size_bytes > len(data):
+    """Raises `Fault`."""
+    if len(data) < HEAD_BYTES or not data.startswith(b"RIFF"):
         raise NotAnImage
+    size_bytes = min(8 + int.from_bytes(data[4:8], "little"), len(data))
     found = _Found()
     canvas: tuple[int, int] | None = None
     for name, content in _chunks(data, size_bytes):
@@ -49,7 +57,7 @@ def read(data: bytes) -> Anatomy:
         raise NotAnImage
     plain = not found.alpha and not found.moving
     return Anatomy(
-        _alone(found.chunk) if plain else data[:size_bytes],
+        _file(found.chunk if plain else data[HEAD_BYTES:size_bytes]),
         *size,
         plain=plain,
         orientation=next(filter(None, found.orientations), UPRIGHT),
@@ -57,7 +65,7 @@ def read(data: bytes) -> Anatomy:
 
 
 def _chunks(data: bytes, size_bytes: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each. Raises `NotAnImage` for one that is cut off."""
+    """Name and content of each. Raises `CutOff`."""
     at = HEAD_BYTES
     for _ in range(PARTS_MAX):
         if at + 8 > size_bytes:
@@ -65,7 +73,7 @@ def _chunks(data: bytes, size_bytes: int) -> Iterator[tuple[bytes, bytes]]:
         name, length = struct.unpack_from("<4sI", data, at)
         end = at + 8 + length
         if end > size_bytes:
-            raise NotAnImage
+            raise CutOff
         yield name, data[at + 8 : end]
         at = end + length % 2
     raise TooManyParts
@@ -84,6 +92,6 @@ def _read_picture(found: _Found, name: bytes, content: bytes) -> None:
     found.chunk = name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
-def _alone(chunk: bytes) -> bytes:
-    """A file of one picture and nothing else."""
-    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+def _file(chunks: bytes) -> bytes:
+    """A file of these chunks and nothing else, with its true size."""
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
