@@ -21,7 +21,7 @@ class ScopeKind(StrEnum):
     ORGANISATION = "org"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """`scope` is `key:<id>`, `project:<organisation>/<project>` or `org:<id>`. Reaching `alert_nano` is told, and stops
     nothing.
@@ -33,7 +33,7 @@ class Budget:
     alert_nano: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
     """A budget with the very account that enforces it. `limit_nano` is the enforced one: at first the sum of what is
     posted and reserved, where the wanted limit is below that.

@@ -3,7 +3,7 @@
 Every command is safe to send again: a command that has taken effect answers so, and changes nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from accounting.budget import Period
@@ -61,6 +61,7 @@ class Reply:
     """A command's result, and what the asker needs besides."""
 
     result: Result
+    _: KW_ONLY
     # The hold that this is about, where a retry took one over or is answered from one.
     request_id: str | None = None
     attempt: int = 1
@@ -72,7 +73,7 @@ class Reply:
     limits: tuple[LimitState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of a request on one replica. Tokens are counts; `ttft_ms` is None if no chunk came; the slot's times are
     milliseconds UTC of the gateway's clock, None if there was no replica.
@@ -91,7 +92,7 @@ class Attempt:
     slot_to_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """Reserve `amount_nano` in the organisation's credit and in every budget that applies to the caller, and take the
     request's share of the key's rate limits: all or nothing.
@@ -136,7 +137,7 @@ class FirstByte:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """End a hold with a charge of at most its amount; `response` is kept for its idempotency key. Answers POSTED,
     ALREADY_POSTED, ALREADY_VOID, NO_SUCH_HOLD, NOT_THE_CURRENT_ATTEMPT or ABOVE_THE_HOLD.
@@ -150,7 +151,7 @@ class Post:
     response: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Void:
     """End a hold without a charge. Answers VOIDED, ALREADY_VOID, ALREADY_POSTED, NO_SUCH_HOLD or
     NOT_THE_CURRENT_ATTEMPT.
@@ -162,7 +163,7 @@ class Void:
     record: Attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """Give `amount_nano` of credit, once per `ref`. Answers CREATED, EXISTS or EXISTS_WITH_DIFFERENT_CONTENT."""
 
@@ -173,7 +174,7 @@ class Grant:
     by: str = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
     """Give back `amount_nano` of a posted request to every account that paid it, once per `ref`; all refunds of a request
     together are at most its charge. Answers CREATED, EXISTS, EXISTS_WITH_DIFFERENT_CONTENT, NO_SUCH_HOLD or ABOVE_THE_HOLD.
@@ -186,7 +187,7 @@ class Refund:
     by: str = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetBudget:
     """Make or change a budget; takes effect at once. A limit below what is posted and reserved is reached as holds end.
     Answers CREATED, CHANGED or NO_SUCH_KEY; INVALID for a project that does not say of which organisation.
@@ -213,6 +214,7 @@ class AddKey:
     """Store a key's record, and grant its organisation `credit_nano` under the ref `key:<id>`. Answers CREATED or EXISTS."""
 
     record: KeyRecord
+    _: KW_ONLY
     credit_nano: int = 0
     by: str = "operator"
 
@@ -225,7 +227,7 @@ class ChangeKey:
     by: str = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RotateKey:
     """Store `successor`, and let the old key expire `grace_ms` from now, or earlier if it does anyway. Answers CREATED,
     EXISTS, or NO_SUCH_KEY also for one that was rotated before, is revoked or has expired.
@@ -244,7 +246,7 @@ class AddPrice:
     price: Price
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """The second witness: what an engine replica saw of itself at one moment. `epoch` is one life of its engine server;
     tokens are that server's own cumulative counters, None if it has none. Answers CREATED or EXISTS.

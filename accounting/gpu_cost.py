@@ -26,7 +26,7 @@ class Replica(NamedTuple):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """Nano-dollars. Always `rent = share + idle + cold + waste`."""
 
@@ -43,12 +43,12 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
-            self.rent_nano + other.rent_nano,
-            self.share_nano + other.share_nano,
-            self.idle_nano + other.idle_nano,
-            self.cold_nano + other.cold_nano,
-            self.waste_nano + other.waste_nano,
-            self.revenue_nano + other.revenue_nano,
+            rent_nano=self.rent_nano + other.rent_nano,
+            share_nano=self.share_nano + other.share_nano,
+            idle_nano=self.idle_nano + other.idle_nano,
+            cold_nano=self.cold_nano + other.cold_nano,
+            waste_nano=self.waste_nano + other.waste_nano,
+            revenue_nano=self.revenue_nano + other.revenue_nano,
         )
 
 
@@ -136,11 +136,11 @@ def _cost(life: Life, stays: list[Stay], attempts: Counter[AttemptId]) -> Cost:
         share_nano += paid_nano
         waste_nano += sum(used.values()) - paid_nano
     return Cost(
-        rent(rate, life.from_ms, life.to_ms),
-        share_nano,
-        idle_nano,
-        rent(rate, life.from_ms, life.ready_ms),
-        waste_nano,
+        rent_nano=rent(rate, life.from_ms, life.to_ms),
+        share_nano=share_nano,
+        idle_nano=idle_nano,
+        cold_nano=rent(rate, life.from_ms, life.ready_ms),
+        waste_nano=waste_nano,
     )
 
 

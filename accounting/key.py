@@ -21,7 +21,7 @@ class Scope(StrEnum):
     MANAGE = "manage"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
     """What is stored of a key. `models` empty: all of them. `root_id` is the first key of a line of rotations."""
 
@@ -61,7 +61,9 @@ def mint(
     """Make a key. Returns the key itself, to be shown once, and the record to store. One `ref`, one id."""
     public, secret = _random(PUBLIC_CHARACTERS) if ref is None else _derived(ref), _random(SECRET_CHARACTERS)
     key = f"{PREFIX}{public}-{secret}"
-    return key, KeyRecord(f"key_{public}", sha256(key), org_id, project_id, name, tuple(scopes))
+    return key, KeyRecord(
+        id=f"key_{public}", sha256=sha256(key), org_id=org_id, project_id=project_id, name=name, scopes=tuple(scopes)
+    )
 
 
 def sha256(key: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 MINUTE_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimits:
     """None: no limit. Periods are whole minutes of the store's clock; `concurrency` counts open holds."""
 
@@ -25,7 +25,7 @@ class RateLimits:
         return {limit.name: value for limit in fields(self) if (value := getattr(self, limit.name)) is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitState:
     """How much of a limit is left right after a hold; `reset_ms` until all of it is back."""
 

@@ -219,15 +219,15 @@ class MemoryStore:
         if hold.idempotency_key is not None:
             days = 7 if hold.tier == "batch" else 1
             self._idempotent[hold.key_id, hold.idempotency_key] = held, now_ms + days * DAY_MS
-        return Reply(Result.CREATED, hold.request_id, limits=limits)
+        return Reply(Result.CREATED, request_id=hold.request_id, limits=limits)
 
     def _known(self, hold: Hold) -> Reply | None:
         if held := self._holds.get(hold.request_id):
             same = _content(held.hold) == _content(hold)
-            return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, hold.request_id)
+            return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, request_id=hold.request_id)
         for request_id, held in self._holds.items():
             if hold.is_retry and hold.request_id in held.retries:
-                return Reply(Result.TAKEN_OVER, request_id, held.retries[hold.request_id])
+                return Reply(Result.TAKEN_OVER, request_id=request_id, attempt=held.retries[hold.request_id])
         return None
 
     def _take_over(self, hold: Hold) -> Reply | None:
@@ -253,7 +253,7 @@ class MemoryStore:
         held.gateway_id = hold.gateway_id
         held.expires_at_ms = now_ms + hold.expires_in_ms
         held.retries[hold.request_id] = held.attempt
-        return Reply(Result.TAKEN_OVER, held.hold.request_id, held.attempt)
+        return Reply(Result.TAKEN_OVER, request_id=held.hold.request_id, attempt=held.attempt)
 
     def _replay(self, hold: Hold) -> Reply | None:
         if hold.idempotency_key is None:
@@ -264,10 +264,10 @@ class MemoryStore:
         if held.hold.body_sha != hold.body_sha:
             return Reply(Result.IDEMPOTENCY_KEY_REUSED)
         if held.state == "open":
-            return Reply(Result.IN_PROGRESS, held.hold.request_id, retry_after_ms=1_000)
+            return Reply(Result.IN_PROGRESS, request_id=held.hold.request_id, retry_after_ms=1_000)
         if held.outcome is not Outcome.COMPLETE:
             return None
-        return Reply(Result.REPLAYED, held.hold.request_id, response=held.response)
+        return Reply(Result.REPLAYED, request_id=held.hold.request_id, response=held.response)
 
     def _refusal(self, hold: Hold, budgets: dict[str, Budget]) -> Reply | None:
         if not 0 <= hold.amount_nano <= AMOUNT_MAX or hold.tier not in {"default", "batch"}:
@@ -289,10 +289,10 @@ class MemoryStore:
         minute_ends_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
         return tuple(
             LimitState(
-                name,
-                cap,
-                cap - self._taken(hold.root, name) - _share(hold, name),
-                1_000 if name == "concurrency" else minute_ends_ms - now_ms,
+                name=name,
+                limit=cap,
+                remaining=cap - self._taken(hold.root, name) - _share(hold, name),
+                reset_ms=1_000 if name == "concurrency" else minute_ends_ms - now_ms,
             )
             for name, cap in hold.limits.given().items()
         )
@@ -335,7 +335,7 @@ class MemoryStore:
             return self._not_open(command)
         if held.first_byte_at_ms is None:
             held.first_byte_at_ms = self._now_ms()
-        return Reply(Result.CHANGED, command.request_id)
+        return Reply(Result.CHANGED, request_id=command.request_id)
 
     def _post(self, command: Post) -> Reply:
         held = self._holds.get(command.request_id)
@@ -351,7 +351,7 @@ class MemoryStore:
         if command.charged_nano:
             self._book("charge", command.request_id, _paid_by(held.accounts, command.charged_nano))
         self._alert(held.accounts)
-        return Reply(Result.POSTED, command.request_id)
+        return Reply(Result.POSTED, request_id=command.request_id)
 
     def _void(self, command: Void) -> Reply:
         held = self._holds.get(command.request_id)
@@ -362,7 +362,7 @@ class MemoryStore:
         held.close("void", command.outcome, self._now_ms())
         held.record = held.attempts[command.attempt] = command.record
         self._alert(held.accounts)
-        return Reply(Result.VOIDED, command.request_id)
+        return Reply(Result.VOIDED, request_id=command.request_id)
 
     def _too_late(self, end: Post | Void) -> Reply:
         held = self._holds.get(end.request_id)
@@ -373,13 +373,13 @@ class MemoryStore:
     def _not_open(self, command: FirstByte | Post | Void) -> Reply:
         held = self._holds.get(command.request_id)
         if held and held.attempt != command.attempt:
-            return Reply(Result.NOT_THE_CURRENT_ATTEMPT, command.request_id)
+            return Reply(Result.NOT_THE_CURRENT_ATTEMPT, request_id=command.request_id)
         match held and held.state:
             case "posted":
-                return Reply(Result.ALREADY_POSTED, command.request_id)
+                return Reply(Result.ALREADY_POSTED, request_id=command.request_id)
             case "void":
-                return Reply(Result.ALREADY_VOID, command.request_id)
-        return Reply(Result.NO_SUCH_HOLD, command.request_id)
+                return Reply(Result.ALREADY_VOID, request_id=command.request_id)
+        return Reply(Result.NO_SUCH_HOLD, request_id=command.request_id)
 
     def _alert(self, accounts: Iterable[str]) -> None:
         for name in accounts:
@@ -403,20 +403,20 @@ class MemoryStore:
     def _refund(self, refund: Refund) -> Reply:
         if known := self._refunds.get(refund.ref):
             same = (known.request_id, known.amount_nano) == (refund.request_id, refund.amount_nano)
-            return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, refund.request_id)
+            return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, request_id=refund.request_id)
         held = self._holds.get(refund.request_id)
         if held is None or held.charged_nano is None:
-            return Reply(Result.NO_SUCH_HOLD, refund.request_id)
+            return Reply(Result.NO_SUCH_HOLD, request_id=refund.request_id)
         if refund.amount_nano < 1:
             return Reply(Result.INVALID)
         given = sum(one.amount_nano for one in self._refunds.values() if one.request_id == refund.request_id)
         if given + refund.amount_nano > held.charged_nano:
-            return Reply(Result.ABOVE_THE_HOLD, refund.request_id)
+            return Reply(Result.ABOVE_THE_HOLD, request_id=refund.request_id)
         self._refunds[refund.ref] = refund
         self._book("refund", refund.ref, _paid_by(held.accounts, -refund.amount_nano))
         self._alert(held.accounts)
         self._note(refund.by, "refund", asdict(refund))
-        return Reply(Result.CREATED, refund.request_id)
+        return Reply(Result.CREATED, request_id=refund.request_id)
 
     def _set_budget(self, command: SetBudget) -> Reply:
         try:
@@ -429,7 +429,9 @@ class MemoryStore:
             return Reply(Result.INVALID)
         if command.limit_nano < 1 or (command.alert_nano is not None and command.alert_nano < 1):
             return Reply(Result.INVALID)
-        budget = Budget(command.scope, command.period, command.limit_nano, command.alert_nano)
+        budget = Budget(
+            scope=command.scope, period=command.period, limit_nano=command.limit_nano, alert_nano=command.alert_nano
+        )
         known = self._budgets.get((command.scope, command.period))
         if known == budget:
             return Reply(Result.CHANGED)
@@ -453,7 +455,14 @@ class MemoryStore:
         if self._is_taken(record):
             return Reply(Result.EXISTS)
         if command.credit_nano:
-            given = self._grant(Grant(f"key:{record.id}", record.credit_account, command.credit_nano, by=command.by))
+            given = self._grant(
+                Grant(
+                    ref=f"key:{record.id}",
+                    account=record.credit_account,
+                    amount_nano=command.credit_nano,
+                    by=command.by,
+                )
+            )
             if given.result is not Result.CREATED:
                 return Reply(Result.INVALID)
         self._keep_key(replace(record, created_at_ms=self._now_ms()))
@@ -518,10 +527,16 @@ class MemoryStore:
     def _book(self, kind: str, ref: str, amounts: dict[str, int]) -> None:
         for account, amount_nano in amounts.items():
             seq = self._entries[-1].seq + 1 if self._entries else 1
-            self._entries.append(Entry(seq, kind, ref, account, amount_nano, self._now_ms()))
+            self._entries.append(
+                Entry(seq=seq, kind=kind, ref=ref, account=account, amount_nano=amount_nano, at_ms=self._now_ms())
+            )
 
     def _note(self, by: str, action: str, content: object) -> None:
-        self._audit.append(AuditLine(len(self._audit) + 1, self._now_ms(), by, action, json.dumps(content)))
+        self._audit.append(
+            AuditLine(
+                seq=len(self._audit) + 1, at_ms=self._now_ms(), actor=by, action=action, content=json.dumps(content)
+            )
+        )
 
     # --- Sums
 
@@ -573,19 +588,25 @@ class MemoryStore:
         account = self._accounts.get(name)
         limit = self._limit(name) if account else None
         return BudgetState(
-            budget,
-            name,
-            budget.limit_nano if limit is None else limit,
-            self._posted(name),
-            self._reserved(name),
-            account.alerted_at_ms if account else None,
+            budget=budget,
+            account=name,
+            limit_nano=budget.limit_nano if limit is None else limit,
+            posted_nano=self._posted(name),
+            reserved_nano=self._reserved(name),
+            alerted_at_ms=account.alerted_at_ms if account else None,
         )
 
     @_alone
     def balances(self, after: Place = (), limit: int = ALL) -> list[Balance]:
         """See `Store.balances`."""
         accounts = [
-            Balance(name, account.kind, self._limit(name), self._posted(name), self._reserved(name))
+            Balance(
+                account=name,
+                kind=account.kind,
+                limit_nano=self._limit(name),
+                posted_nano=self._posted(name),
+                reserved_nano=self._reserved(name),
+            )
             for name, account in self._accounts.items()
         ]
         return _page(accounts, Balances.place, after, limit)
@@ -599,9 +620,14 @@ class MemoryStore:
                 work = _work(held.record) | {"requests": 1, "charged_nano": held.charged_nano or 0}
                 sums[held.hold.model, held.outcome].update(work)
         names = ("requests", "images", "vision_tokens", "text_tokens", "output_tokens", "charged_nano")
-        totals = tuple(Total(*group, *(found[name] for name in names)) for group, found in sorted(sums.items()))
+        totals = tuple(
+            Total(model=model, outcome=outcome, **{name: found[name] for name in names})
+            for (model, outcome), found in sorted(sums.items())
+        )
         held_now = list(self._open())
-        return Snapshot(totals, len(held_now), sum(held.hold.amount_nano for held in held_now))
+        return Snapshot(
+            totals=totals, holds_open=len(held_now), reserved_nano=sum(held.hold.amount_nano for held in held_now)
+        )
 
     @_alone
     def generation(self, request_id: str) -> Generation | None:
@@ -657,7 +683,10 @@ class MemoryStore:
         names = (
             "requests", "images", "units", "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "revenue_nano",
         )  # fmt: skip
-        buckets = [Bucket(*key, *(found[name] for name in names)) for key, found in sums.items()]
+        buckets = [
+            Bucket(start_ms=start_ms, group=group, **{name: found[name] for name in names})
+            for (start_ms, group), found in sums.items()
+        ]
         return _page(buckets, Usage.place, after, limit)
 
     @_alone
@@ -790,16 +819,16 @@ def _stays(held: Held) -> Iterator[Stay]:
     for number, record in held.attempts.items():
         if record.replica_id is not None and record.slot_from_ms is not None and record.slot_to_ms is not None:
             yield Stay(
-                held.hold.request_id,
-                number,
-                record.replica_id,
-                held.hold.model,
-                record.slot_from_ms,
-                record.slot_to_ms,
-                record.finish,
-                record.text_tokens + record.vision_tokens,
-                record.output_tokens,
-                held.charged_nano if held.was_charged(number) else None,
+                request_id=held.hold.request_id,
+                attempt=number,
+                replica_id=record.replica_id,
+                model=held.hold.model,
+                from_ms=record.slot_from_ms,
+                to_ms=record.slot_to_ms,
+                finish=record.finish,
+                prompt_tokens=record.text_tokens + record.vision_tokens,
+                output_tokens=record.output_tokens,
+                charged_nano=held.charged_nano if held.was_charged(number) else None,
             )
 
 

@@ -21,7 +21,7 @@ FREE_OUTPUT_TOKENS = 512
 UNIT_OUTPUT_TOKENS = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """One immutable version of a model's price, in nano-dollars. `basis` is the JSON of its conditions."""
 
@@ -47,7 +47,7 @@ class ImageWork:
         return max(self.vision_tokens, _ceil(self.encoder_patches, PATCHES_PER_VISION_TOKEN))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is priced of a request. For a hold, text and output are upper bounds; for a charge, what was used."""
 
@@ -61,7 +61,7 @@ class Work:
         return sum(image.vision_tokens for image in self.images)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """Units by what they pay for, and the sum in nano-dollars."""
 
@@ -79,7 +79,11 @@ def quote(price: Price, work: Work) -> Quote:
     image_units = tuple(_image_units(image) for image in work.images)
     output = output_units(work.output_tokens)
     tokens_nano = work.text_tokens * price.text_token_nano + work.output_tokens * price.output_token_nano
-    return Quote(image_units, output, _units(image_units, output) * price.unit_nano + tokens_nano)
+    return Quote(
+        image_units=image_units,
+        output_units=output,
+        amount_nano=_units(image_units, output) * price.unit_nano + tokens_nano,
+    )
 
 
 def output_units(output_tokens: int) -> int:

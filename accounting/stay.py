@@ -5,7 +5,7 @@ from dataclasses import dataclass
 AttemptId = tuple[str, int]  # request id, attempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
     """Times are milliseconds UTC of the gateway's clock, tokens are what the gateway saw of the engine's usage.
 

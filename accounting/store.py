@@ -32,7 +32,7 @@ class KeyChange:
     record: KeyRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
     """Everything that ended with one outcome on one model."""
 
@@ -46,7 +46,7 @@ class Total:
     charged_nano: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Fleet totals, and what is reserved at this moment."""
 
@@ -55,7 +55,7 @@ class Snapshot:
     reserved_nano: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """An account. Positive is used: `posted_nano` of a prepaid credit is negative while there is some left."""
 
@@ -66,7 +66,7 @@ class Balance:
     reserved_nano: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What an account's entries do not say of it."""
 
@@ -75,7 +75,7 @@ class Account:
     limit_nano: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One immutable line of the ledger. The lines of one (kind, ref) sum to zero."""
 
@@ -87,7 +87,7 @@ class Entry:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLine:
     """One line of the audit log: a change, who made it, and its JSON. It never holds a hash."""
 

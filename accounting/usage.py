@@ -20,7 +20,7 @@ class Width(StrEnum):
 GROUPS = ("org_id", "project_id", "key_id", "user_id", "model", "tier")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageQuery:
     """Times are milliseconds UTC, whole buckets of `width`. Empty filters let everything pass."""
 
@@ -35,7 +35,7 @@ class UsageQuery:
     org_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
     """What one group used in one bucket of time: charged requests only, at the time of their admission. `group` has a value for every name of the query's `group_by`."""
 

@@ -123,7 +123,10 @@ async def serve(setup: Setup) -> None:
         Former._has_room = lambda self, *, is_batch: True  # type: ignore[method-assign]  # noqa: SLF001  # no former
     minted = {name: mint("org", name, name, (Scope.INFERENCE,)) for name in TENANTS}
     with closing(SqliteStore(Path(setup.folder) / "ledger.db", _now_ms)) as store:
-        grants = [Grant(f"grant-{name}", record.credit_account, 10**15) for name, (_, record) in minted.items()]
+        grants = [
+            Grant(ref=f"grant-{name}", account=record.credit_account, amount_nano=10**15)
+            for name, (_, record) in minted.items()
+        ]
         store.apply([AddPrice(price_of(card)), *(AddKey(record) for _, record in minted.values()), *grants])
         server = LedgerServer(store, "token")
         address = Address(HOST, await server.start(HOST), "token")

@@ -24,8 +24,20 @@ from accounting.stores import open_store
 
 BATCH = 256  # as `accounting.group_commit.BATCH_MAX`
 PLENTY = 10**15
-LIMITS = RateLimits(PLENTY, PLENTY, PLENTY, PLENTY)
-TRIED = Attempt("replica", "stop", 1, 64, 1_196, 0, 150, ttft_ms=80, latency_ms=900, slot_from_ms=1, slot_to_ms=2)
+LIMITS = RateLimits(requests_per_minute=PLENTY, images_per_minute=PLENTY, tokens_per_minute=PLENTY, concurrency=PLENTY)
+TRIED = Attempt(
+    replica_id="replica",
+    finish="stop",
+    images=1,
+    text_tokens=64,
+    vision_tokens=1_196,
+    cached_tokens=0,
+    output_tokens=150,
+    ttft_ms=80,
+    latency_ms=900,
+    slot_from_ms=1,
+    slot_to_ms=2,
+)
 
 
 def measure(store: Store, seconds: float) -> tuple[int, float]:
@@ -33,10 +45,14 @@ def measure(store: Store, seconds: float) -> tuple[int, float]:
     run = f"{time.time_ns():x}"  # a ledger that is measured again knows the requests of the last time
     store.apply(
         [
-            AddPrice(Price("model", 1, 1_341_000, 670_500)),
-            AddKey(KeyRecord("key", "sha", "org", "project", "a key", ("inference",))),
-            Grant(f"credit {run}", "credit:org", PLENTY),
-            SetBudget("key:key", Period.DAY, PLENTY),
+            AddPrice(Price(model="model", version=1, unit_nano=1_341_000, batch_unit_nano=670_500)),
+            AddKey(
+                KeyRecord(
+                    id="key", sha256="sha", org_id="org", project_id="project", name="a key", scopes=("inference",)
+                )
+            ),
+            Grant(ref=f"credit {run}", account="credit:org", amount_nano=PLENTY),
+            SetBudget(scope="key:key", period=Period.DAY, limit_nano=PLENTY),
         ]
     )
     posted, elapsed_s = 0, 0.0
@@ -54,27 +70,36 @@ def batches(run: str) -> Iterator[list[Command]]:
     """Half a batch begins what the second half of the next one ends."""
     running: list[Hold] = []
     for first in count(0, BATCH // 2):
-        ends = [Post(hold.request_id, 1, hold.amount_nano, Outcome.COMPLETE, TRIED) for hold in running]
+        ends = [
+            Post(
+                request_id=hold.request_id,
+                attempt=1,
+                charged_nano=hold.amount_nano,
+                outcome=Outcome.COMPLETE,
+                record=TRIED,
+            )
+            for hold in running
+        ]
         running = [hold_of(f"{run}-{number}") for number in range(first, first + BATCH // 2)]
         yield [*running, *ends]
 
 
 def hold_of(request_id: str) -> Hold:
     return Hold(
-        request_id,
-        "gw",
-        "key",
-        "org",
-        "project",
-        "model",
-        1,
-        "default",
-        (1,),
-        0,
-        1_500,
-        1_341_000,
-        "sha",
-        60_000,
+        request_id=request_id,
+        gateway_id="gw",
+        key_id="key",
+        org_id="org",
+        project_id="project",
+        model="model",
+        price_version=1,
+        tier="default",
+        image_units=(1,),
+        output_units=0,
+        tokens_max=1_500,
+        amount_nano=1_341_000,
+        body_sha="sha",
+        expires_in_ms=60_000,
         limits=LIMITS,
     )
 

@@ -31,19 +31,32 @@ REPEATS = 20
 CHARGE_NANO = 1_341_000
 
 QUESTIONS = {
-    "a month by day": UsageQuery(Width.DAY, NOW_MS - 31 * DAY_MS, NOW_MS),
-    "a month by day and model": UsageQuery(Width.DAY, NOW_MS - 31 * DAY_MS, NOW_MS, ("model",)),
-    "a month by day and key": UsageQuery(Width.DAY, NOW_MS - 31 * DAY_MS, NOW_MS, ("key_id",)),
-    "a week by hour and model": UsageQuery(Width.HOUR, NOW_MS - 7 * DAY_MS, NOW_MS, ("model",)),
-    "a day by minute": UsageQuery(Width.MINUTE, NOW_MS - DAY_MS, NOW_MS),
-    "a month of one key by day": UsageQuery(Width.DAY, NOW_MS - 31 * DAY_MS, NOW_MS, key_ids=("key_7",)),
+    "a month by day": UsageQuery(width=Width.DAY, from_ms=NOW_MS - 31 * DAY_MS, to_ms=NOW_MS),
+    "a month by day and model": UsageQuery(
+        width=Width.DAY, from_ms=NOW_MS - 31 * DAY_MS, to_ms=NOW_MS, group_by=("model",)
+    ),
+    "a month by day and key": UsageQuery(
+        width=Width.DAY, from_ms=NOW_MS - 31 * DAY_MS, to_ms=NOW_MS, group_by=("key_id",)
+    ),
+    "a week by hour and model": UsageQuery(
+        width=Width.HOUR, from_ms=NOW_MS - 7 * DAY_MS, to_ms=NOW_MS, group_by=("model",)
+    ),
+    "a day by minute": UsageQuery(width=Width.MINUTE, from_ms=NOW_MS - DAY_MS, to_ms=NOW_MS),
+    "a month of one key by day": UsageQuery(
+        width=Width.DAY, from_ms=NOW_MS - 31 * DAY_MS, to_ms=NOW_MS, key_ids=("key_7",)
+    ),
 }
 
 
 def fill(file: Path, entries: int) -> None:
     """Write the ledger."""
     with closing(SqliteStore(file, lambda: NOW_MS)) as store:
-        store.apply([AddPrice(Price(f"model-{number}", 1, CHARGE_NANO, CHARGE_NANO)) for number in range(MODELS)])
+        store.apply(
+            [
+                AddPrice(Price(model=f"model-{number}", version=1, unit_nano=CHARGE_NANO, batch_unit_nano=CHARGE_NANO))
+                for number in range(MODELS)
+            ]
+        )
     with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.execute("INSERT INTO account (id, kind) VALUES ('credit:org', 'credit')")

@@ -25,13 +25,13 @@ def price_of(card: ModelCard) -> Price:
     """The card's price as the ledger stores it."""
     price = card.price
     return Price(
-        card.served_name,
-        price.version,
-        price.unit_nano,
-        price.batch_unit_nano,
-        price.text_token_nano,
-        price.output_token_nano,
-        price.basis.model_dump_json(exclude_none=True),
+        model=card.served_name,
+        version=price.version,
+        unit_nano=price.unit_nano,
+        batch_unit_nano=price.batch_unit_nano,
+        text_token_nano=price.text_token_nano,
+        output_token_nano=price.output_token_nano,
+        basis=price.basis.model_dump_json(exclude_none=True),
     )
 
 
@@ -46,5 +46,8 @@ def seen_at(vision: Vision, width_px: int, height_px: int, detail: Detail) -> Se
 def image_price(card: ModelCard, width_px: int, height_px: int, detail: Detail = "auto") -> ImagePrice:
     """What an upright image costs. Raises `UnsupportedSize` where the model's processor refuses its shape."""
     seen = seen_at(card.vision, width_px, height_px, detail)
-    quoted = quote(price_of(card), Work((ImageWork(seen.vision_tokens, seen.encoder_patches),), 0, 0))
+    quoted = quote(
+        price_of(card),
+        Work(images=(ImageWork(seen.vision_tokens, seen.encoder_patches),), text_tokens=0, output_tokens=0),
+    )
     return ImagePrice(seen.vision_tokens, seen.encoder_patches, quoted.units, quoted.amount_nano)

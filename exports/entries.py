@@ -45,7 +45,7 @@ def decode(data: bytes) -> list[Entry]:
     try:
         header, *rows = from_csv(data)
         entries = [
-            Entry(int(seq), kind, ref, account, int(amount_nano), int(at_ms))
+            Entry(seq=int(seq), kind=kind, ref=ref, account=account, amount_nano=int(amount_nano), at_ms=int(at_ms))
             for seq, kind, ref, account, amount_nano, at_ms in rows
         ]
     except (ValueError, csv.Error) as error:

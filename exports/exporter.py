@@ -131,4 +131,4 @@ def _write_part(ledger: Ledger, target: Target, day: date, lines: list[Entry]) -
 
 def _accounts(ledger: Ledger, touched: set[str]) -> list[Account]:
     balances = (balance for balance in ledger.balances() if balance.account in touched)
-    return [Account(balance.account, balance.kind, balance.limit_nano) for balance in balances]
+    return [Account(id=balance.account, kind=balance.kind, limit_nano=balance.limit_nano) for balance in balances]

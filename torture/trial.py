@@ -178,8 +178,8 @@ def open_ledger(where: Where) -> str:
             [
                 AddPrice(price()),
                 AddKey(record),
-                Grant("torture", record.credit_account, CAP_NANO),
-                SetBudget(f"key:{record.id}", Period.LIFETIME, CAP_NANO),
+                Grant(ref="torture", account=record.credit_account, amount_nano=CAP_NANO),
+                SetBudget(scope=f"key:{record.id}", period=Period.LIFETIME, limit_nano=CAP_NANO),
             ]
         )
     return key
@@ -194,8 +194,16 @@ def card() -> ModelCard:
 
 def price() -> Price:
     """A hold costs what a whole answer does, and an answer that ends early less."""
-    made = Price(CARD, 1, RATES.base_nano, RATES.base_nano, output_token_nano=RATES.token_nano)
-    assert quote(made, Work((ImageWork(1),), 0, OUTPUT_TOKENS)).amount_nano == ANSWER_NANO
+    made = Price(
+        model=CARD,
+        version=1,
+        unit_nano=RATES.base_nano,
+        batch_unit_nano=RATES.base_nano,
+        output_token_nano=RATES.token_nano,
+    )
+    assert (
+        quote(made, Work(images=(ImageWork(1),), text_tokens=0, output_tokens=OUTPUT_TOKENS)).amount_nano == ANSWER_NANO
+    )
     return made
 
 

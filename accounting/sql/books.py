@@ -83,10 +83,10 @@ def refund(db: Database, command: Refund) -> Reply:
     known = db.one("SELECT request_id, amount_nano FROM refund WHERE ref = ?", command.ref)
     if known:
         same = known == (command.request_id, command.amount_nano)
-        return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, command.request_id)
+        return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, request_id=command.request_id)
     hold = db.one("SELECT parts FROM hold WHERE request_id = ? AND state = 'posted'", command.request_id)
     if hold is None:
-        return Reply(Result.NO_SUCH_HOLD, command.request_id)
+        return Reply(Result.NO_SUCH_HOLD, request_id=command.request_id)
     given = db.change(
         "INSERT INTO refund (ref, request_id, amount_nano, reason) SELECT ?, request_id, ?, ? FROM hold"
         " WHERE request_id = ? AND charged_nano >= ?"
@@ -94,10 +94,10 @@ def refund(db: Database, command: Refund) -> Reply:
         command.ref, command.amount_nano, command.reason, command.request_id, command.amount_nano,
     )  # fmt: skip
     if not given:
-        return Reply(Result.ABOVE_THE_HOLD, command.request_id)
+        return Reply(Result.ABOVE_THE_HOLD, request_id=command.request_id)
     book(db, "refund", command.ref, paid_by(json.loads(hold[0]), -command.amount_nano))
     note(db, command.by, "refund", asdict(command))
-    return Reply(Result.CREATED, command.request_id)
+    return Reply(Result.CREATED, request_id=command.request_id)
 
 
 def set_budget(db: Database, command: SetBudget) -> Reply:

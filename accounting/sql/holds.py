@@ -35,7 +35,7 @@ def open_hold(db: Database, hold: Hold) -> Reply:
             _begin_period(db, account, limit_nano, alert_nano)
             _reserve(db, account, hold.amount_nano)
     remember(db, hold)
-    return Reply(Result.CREATED, hold.request_id, limits=tuple(limits))
+    return Reply(Result.CREATED, request_id=hold.request_id, limits=tuple(limits))
 
 
 def first_byte(db: Database, command: FirstByte) -> Reply:
@@ -45,7 +45,7 @@ def first_byte(db: Database, command: FirstByte) -> Reply:
         " WHERE request_id = ? AND attempt = ? AND state = 'open'",
         db.now_ms, command.request_id, command.attempt,
     )  # fmt: skip
-    return Reply(Result.CHANGED, command.request_id) if marked else _why_not_open(db, command)
+    return Reply(Result.CHANGED, request_id=command.request_id) if marked else _why_not_open(db, command)
 
 
 def post(db: Database, command: Post) -> Reply:
@@ -73,7 +73,7 @@ def post(db: Database, command: Post) -> Reply:
     add_total(db, caller[4], command.outcome, command.charged_nano, command.record)
     if idempotency_key is not None and command.response is not None:
         keep_response(db, caller[2], idempotency_key, command)
-    return Reply(Result.POSTED, command.request_id)
+    return Reply(Result.POSTED, request_id=command.request_id)
 
 
 def void(db: Database, command: Void) -> Reply:
@@ -90,7 +90,7 @@ def void(db: Database, command: Void) -> Reply:
     return_limits(db, rated, command.record)
     _record(db, command, charged=False)
     add_total(db, model, command.outcome, 0, command.record)
-    return Reply(Result.VOIDED, command.request_id)
+    return Reply(Result.VOIDED, request_id=command.request_id)
 
 
 def expire(db: Database) -> int:
@@ -189,5 +189,5 @@ def _why_not_open(db: Database, command: FirstByte | Post | Void) -> Reply:
     """An attempt that was taken over is told so even when its hold has ended since: its answer must not leave."""
     row = db.one("SELECT state, attempt FROM hold WHERE request_id = ?", command.request_id)
     if row and row[1] != command.attempt:
-        return Reply(Result.NOT_THE_CURRENT_ATTEMPT, command.request_id)
-    return Reply(REFUSALS[row[0] if row else None], command.request_id)
+        return Reply(Result.NOT_THE_CURRENT_ATTEMPT, request_id=command.request_id)
+    return Reply(REFUSALS[row[0] if row else None], request_id=command.request_id)

@@ -20,7 +20,12 @@ def add_key(db: Database, command: AddKey) -> Reply:
     if not _insert(db, command.record):
         return Reply(Result.EXISTS)
     if command.credit_nano:
-        free = Grant(f"key:{command.record.id}", command.record.credit_account, command.credit_nano, by=command.by)
+        free = Grant(
+            ref=f"key:{command.record.id}",
+            account=command.record.credit_account,
+            amount_nano=command.credit_nano,
+            by=command.by,
+        )
         if grant(db, free).result is not Result.CREATED:
             raise Undo(Result.INVALID)
     note(db, command.by, "add_key", public(command.record))

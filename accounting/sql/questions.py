@@ -1,7 +1,7 @@
 """What can be asked of the ledger. No question of a page or a budget scans entries or holds: they read rollups and accounts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from accounting.budget import Budget, BudgetState, Period, account_id
@@ -9,7 +9,7 @@ from accounting.command import Attempt, Sample
 from accounting.key import KeyRecord
 from accounting.price import Price
 from accounting.request import EndedAttempt, Generation, Units
-from accounting.sql.database import Database
+from accounting.sql.database import Database, Row
 from accounting.sql.keys import COLUMNS, record_of
 from accounting.stay import Stay
 from accounting.store import SLOT_MS_MAX, AuditLine, Balance, Entry, KeyChange, Place, Snapshot, Total
@@ -31,6 +31,16 @@ SAMPLE = (
 )  # fmt: skip
 TAKEOVERS = "SELECT request_id, attempt FROM hold WHERE state = 'open' AND attempt > 1"
 AUDIT = ("seq", "at_ms", "actor", "action", "content")
+PRICE = ("model", "version", "unit_nano", "batch_unit_nano", "text_token_nano", "output_token_nano", "basis")
+# The fields of the records that tables call otherwise; and what an account says of a budget.
+BALANCE = ("account", "kind", "limit_nano", "posted_nano", "reserved_nano")
+ENTRY = ("seq", "kind", "ref", "account", "amount_nano", "at_ms")
+STATE = ("limit_nano", "posted_nano", "reserved_nano", "alerted_at_ms")
+TOTAL = ("model", "outcome", "requests", "images", "vision_tokens", "text_tokens", "output_tokens", "charged_nano")
+STAY = (
+    "request_id", "attempt", "replica_id", "model", "from_ms", "to_ms", "finish", "prompt_tokens", "output_tokens",
+    "charged_nano",
+)  # fmt: skip
 USAGE = (
     "request_id", "org_id", "project_id", "key_id", "user_id", "metadata", "model", "tier", "price_version", "units", "images",
     "text_tokens", "vision_tokens", "cached_tokens", "output_tokens", "hold_nano", "charged_nano", "ttft_ms", "latency_ms",
@@ -61,11 +71,8 @@ def key_changes(db: Database, after: Place, limit: int) -> list[KeyChange]:
 
 def prices(db: Database) -> list[Price]:
     """See `Store.prices`."""
-    rows = db.all(
-        "SELECT model, version, unit_nano, batch_unit_nano, text_token_nano, output_token_nano, basis FROM price"
-        " ORDER BY model, version"
-    )
-    return [Price(*row) for row in rows]
+    rows = db.all(f"SELECT {', '.join(PRICE)} FROM price ORDER BY model, version")
+    return [Price(**named) for named in _named(PRICE, rows)]
 
 
 def budgets(db: Database, after: Place, limit: int) -> list[BudgetState]:
@@ -77,9 +84,9 @@ def budgets(db: Database, after: Place, limit: int) -> list[BudgetState]:
         *parameters,
     ):
         account = account_id(account_scope, Period(period), db.now_ms)
-        row = db.one("SELECT limit_nano, posted_nano, reserved_nano, alerted_at_ms FROM account WHERE id = ?", account)
-        budget = Budget(scope, Period(period), limit_nano, alert_nano)
-        states.append(BudgetState(budget, account, *(row or (limit_nano, 0, 0, None))))
+        row = db.one(f"SELECT {', '.join(STATE)} FROM account WHERE id = ?", account) or (limit_nano, 0, 0, None)
+        budget = Budget(scope=scope, period=Period(period), limit_nano=limit_nano, alert_nano=alert_nano)
+        states.append(BudgetState(budget=budget, account=account, **dict(zip(STATE, row, strict=True))))
     return states
 
 
@@ -96,18 +103,19 @@ def balances(db: Database, after: Place, limit: int) -> list[Balance]:
     rows = db.all(
         f"SELECT id, kind, limit_nano, posted_nano, reserved_nano FROM account WHERE 1 = 1{page}", *parameters
     )
-    return [Balance(*row) for row in rows]
+    return [Balance(**named) for named in _named(BALANCE, rows)]
 
 
 def snapshot(db: Database) -> Snapshot:
     """See `Store.snapshot`."""
-    totals = db.all(
-        "SELECT model, outcome, requests, images, vision_tokens, text_tokens, output_tokens, charged_nano FROM total"
-        " ORDER BY model, outcome"
-    )
+    totals = db.all(f"SELECT {', '.join(TOTAL)} FROM total ORDER BY model, outcome")
     holds = db.one("SELECT count(*), coalesce(sum(amount_nano), 0) FROM hold WHERE state = 'open'")
     assert holds
-    return Snapshot(tuple(Total(*row) for row in totals), int(holds[0]), int(holds[1]))
+    return Snapshot(
+        totals=tuple(Total(**named) for named in _named(TOTAL, totals)),
+        holds_open=int(holds[0]),
+        reserved_nano=int(holds[1]),
+    )
 
 
 def generation(db: Database, request_id: str) -> Generation | None:
@@ -160,7 +168,10 @@ def usage(db: Database, query: UsageQuery, after: Place, limit: int) -> list[Buc
         *parameters, *place, limit,
     )  # fmt: skip
     width = len(columns)
-    return [Bucket(row[0], tuple(row[1:width]), *(int(value) for value in row[width:])) for row in rows]
+    return [
+        Bucket(start_ms=row[0], group=tuple(row[1:width]), **dict(zip(SUMS, map(int, row[width:]), strict=True)))
+        for row in rows
+    ]
 
 
 def entries(db: Database, after_seq: int, limit: int) -> list[Entry]:
@@ -170,7 +181,7 @@ def entries(db: Database, after_seq: int, limit: int) -> list[Entry]:
         after_seq,
         limit,
     )
-    return [Entry(*row) for row in rows]
+    return [Entry(**named) for named in _named(ENTRY, rows)]
 
 
 def ended_requests(db: Database, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
@@ -180,13 +191,14 @@ def ended_requests(db: Database, from_ms: int, to_ms: int) -> list[dict[str, Any
         from_ms,
         to_ms,
     )
-    return [dict(zip(USAGE, row, strict=True)) for row in rows]
+    return list(_named(USAGE, rows))
 
 
 def stays(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[Stay]:
     """See `Store.stays`."""
     page, parameters = _page(("slot_to_ms", "request_id", "attempt"), after, limit)
-    return [Stay(*row) for row in db.all(STAYS + page, from_ms, to_ms, to_ms + SLOT_MS_MAX, *parameters)]
+    rows = db.all(STAYS + page, from_ms, to_ms, to_ms + SLOT_MS_MAX, *parameters)
+    return [Stay(**named) for named in _named(STAY, rows)]
 
 
 def samples(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[Sample]:
@@ -195,7 +207,7 @@ def samples(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) ->
     rows = db.all(
         f"SELECT {', '.join(SAMPLE)} FROM sample WHERE at_ms >= ? AND at_ms < ?{page}", from_ms, to_ms, *parameters
     )
-    return [Sample(**dict(zip(SAMPLE, row, strict=True))) for row in rows]
+    return [Sample(**named) for named in _named(SAMPLE, rows)]
 
 
 def audit(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> list[AuditLine]:
@@ -204,7 +216,12 @@ def audit(db: Database, from_ms: int, to_ms: int, after: Place, limit: int) -> l
     rows = db.all(
         f"SELECT {', '.join(AUDIT)} FROM audit WHERE at_ms >= ? AND at_ms < ?{page}", from_ms, to_ms, *parameters
     )
-    return [AuditLine(*row) for row in rows]
+    return [AuditLine(**named) for named in _named(AUDIT, rows)]
+
+
+def _named(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """Every row by the names of its columns."""
+    return (dict(zip(columns, row, strict=True)) for row in rows)
 
 
 def _page(order: Sequence[str], after: Place, limit: int) -> tuple[str, tuple[object, ...]]:

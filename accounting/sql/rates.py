@@ -25,7 +25,7 @@ def take_limits(db: Database, hold: Hold) -> tuple[list[Taken], list[LimitState]
         reset_ms = CONCURRENCY_RETRY_MS if name == CONCURRENCY else minute_ms + MINUTE_MS - db.now_ms
         if name not in used:
             raise Undo(Result.RATE_LIMITED, blocked_by=name, retry_after_ms=reset_ms)
-        left.append(LimitState(name, cap, cap - used[name], reset_ms))
+        left.append(LimitState(name=name, limit=cap, remaining=cap - used[name], reset_ms=reset_ms))
     return wanted, left
 
 

@@ -49,7 +49,7 @@ def _known(db: Database, hold: Hold) -> Reply | None:
     if row is None:
         return None
     same = row == (hold.key_id, hold.model, hold.price_version, hold.amount_nano, hold.body_sha)
-    return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, hold.request_id)
+    return Reply(Result.EXISTS if same else Result.EXISTS_WITH_DIFFERENT_CONTENT, request_id=hold.request_id)
 
 
 def _taken_over(db: Database, hold: Hold) -> Reply | None:
@@ -57,7 +57,7 @@ def _taken_over(db: Database, hold: Hold) -> Reply | None:
     if not hold.is_retry:
         return None
     row = db.one("SELECT hold_id, attempt FROM takeover WHERE request_id = ?", hold.request_id)
-    return Reply(Result.TAKEN_OVER, row[0], row[1]) if row else None
+    return Reply(Result.TAKEN_OVER, request_id=row[0], attempt=row[1]) if row else None
 
 
 def _take_over(db: Database, hold: Hold) -> Reply | None:
@@ -77,7 +77,7 @@ def _take_over(db: Database, hold: Hold) -> Reply | None:
         return None
     count_again(db, hold)
     db.change("INSERT INTO takeover (request_id, hold_id, attempt) VALUES (?, ?, ?)", hold.request_id, *taken)
-    return Reply(Result.TAKEN_OVER, *taken)
+    return Reply(Result.TAKEN_OVER, request_id=taken[0], attempt=taken[1])
 
 
 def _replay(db: Database, hold: Hold) -> Reply | None:
@@ -97,6 +97,6 @@ def _replay(db: Database, hold: Hold) -> Reply | None:
     if body_sha != hold.body_sha:
         return Reply(Result.IDEMPOTENCY_KEY_REUSED)
     if state == "open":
-        return Reply(Result.IN_PROGRESS, request_id, retry_after_ms=IN_PROGRESS_RETRY_MS)
+        return Reply(Result.IN_PROGRESS, request_id=request_id, retry_after_ms=IN_PROGRESS_RETRY_MS)
     # Else its client left: what it was sent is paid for, and is no answer.
-    return Reply(Result.REPLAYED, request_id, response=response) if why == Outcome.COMPLETE else None
+    return Reply(Result.REPLAYED, request_id=request_id, response=response) if why == Outcome.COMPLETE else None

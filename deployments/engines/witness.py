@@ -153,17 +153,17 @@ class Witness:
         self._sampled_at_ms = max(self._now_ms(), self._sampled_at_ms + 1)
         who = self._occupant
         sample = Sample(
-            who.replica_id,
-            self._engine.epoch if self._engine else "",
-            who.model,
-            self._sampled_at_ms,
-            state,
-            who.rent_nano_per_hour,
+            replica_id=who.replica_id,
+            epoch=self._engine.epoch if self._engine else "",
+            model=who.model,
+            at_ms=self._sampled_at_ms,
+            state=state,
+            rent_nano_per_hour=who.rent_nano_per_hour,
             # Not only now: else a slot held between two samples would not be seen.
-            self._held_max,
-            counters.in_flight,
-            counters.prompt_tokens,
-            counters.output_tokens,
+            slots_held=self._held_max,
+            in_flight=counters.in_flight,
+            prompt_tokens=counters.prompt_tokens,
+            output_tokens=counters.output_tokens,
         )
         self._held_max = self._held
         if self._waiting.full():

@@ -200,7 +200,7 @@ class Bill:
     def charge(self) -> Charge:
         """What the usage so far costs: at the admission's price, and never above the hold."""
         used = Work(
-            self.work.images,
+            images=self.work.images,
             text_tokens=max(0, self.usage.prompt_tokens - self.work.vision_tokens),
             output_tokens=self.usage.output_tokens,
         )
@@ -258,7 +258,9 @@ class Bill:
             return
         assert self.outcome
         self._adopt(hold.result())
-        self._books.ledger.submit(Void(self.request_id, self.attempt_number, self.outcome, self._attempt()))
+        self._books.ledger.submit(
+            Void(request_id=self.request_id, attempt=self.attempt_number, outcome=self.outcome, record=self._attempt())
+        )
 
     def _end(self, outcome: Outcome, answer: bytes = b"") -> asyncio.Future[Reply]:
         """Charge what was used."""
@@ -266,7 +268,14 @@ class Bill:
         kept = answer.decode() if answer and self.keeps_answer else None
         charged_nano = self.charge().amount_nano
         acknowledged = self._books.ledger.submit(
-            Post(self.request_id, self.attempt_number, charged_nano, outcome, self._attempt(), kept)
+            Post(
+                request_id=self.request_id,
+                attempt=self.attempt_number,
+                charged_nano=charged_nano,
+                outcome=outcome,
+                record=self._attempt(),
+                response=kept,
+            )
         )
         self.outcome = outcome  # last: a bill that could not be ended is still open
         acknowledged.add_done_callback(self._check_post)
@@ -282,8 +291,25 @@ class Bill:
             logger.error("unproven: request %s ended as %s: %s", self.request_id, self.outcome, result)
         if result in UNBOOKABLE:
             # What it used cannot be recorded, so that is left out: the hold ends now and not when its time is over.
-            unknown = Attempt(self.replica_id, None, len(self.work.images), 0, self.work.vision_tokens, 0, 0, None, 0)
-            self._books.ledger.submit(Void(self.request_id, self.attempt_number, Outcome.LEDGER_FAILED, unknown))
+            unknown = Attempt(
+                replica_id=self.replica_id,
+                finish=None,
+                images=len(self.work.images),
+                text_tokens=0,
+                vision_tokens=self.work.vision_tokens,
+                cached_tokens=0,
+                output_tokens=0,
+                ttft_ms=None,
+                latency_ms=0,
+            )
+            self._books.ledger.submit(
+                Void(
+                    request_id=self.request_id,
+                    attempt=self.attempt_number,
+                    outcome=Outcome.LEDGER_FAILED,
+                    record=unknown,
+                )
+            )
 
     def _give_back(self, acknowledged: asyncio.Future[Reply]) -> None:
         """The charge of an answer that was withheld has come about after all: our faults are free."""
@@ -292,7 +318,13 @@ class Bill:
         if amount_nano := self.charge().amount_nano:
             ref = f"{WITHHELD}:{self.request_id}"
             self._books.ledger.submit(
-                Refund(ref, self.request_id, amount_nano, "the answer was withheld", by="gateway")
+                Refund(
+                    ref=ref,
+                    request_id=self.request_id,
+                    amount_nano=amount_nano,
+                    reason="the answer was withheld",
+                    by="gateway",
+                )
             )
 
     def _adopt(self, reply: Reply) -> None:
@@ -303,8 +335,8 @@ class Bill:
 
     def _attempt(self) -> Attempt:
         return Attempt(
-            self.replica_id,
-            self.finish,
+            replica_id=self.replica_id,
+            finish=self.finish,
             images=len(self.work.images),
             text_tokens=max(0, self.usage.prompt_tokens - self.work.vision_tokens),
             vision_tokens=self.work.vision_tokens,
@@ -336,13 +368,13 @@ class Books:
             price = replace(price, unit_nano=price.batch_unit_nano)
         quoted = quote(price, work)
         hold = Hold(
-            str(uuid.uuid4()),
-            self.gateway_id,
-            caller.key.id,
-            caller.key.org_id,
-            caller.key.project_id,
-            price.model,
-            price.version,
+            request_id=str(uuid.uuid4()),
+            gateway_id=self.gateway_id,
+            key_id=caller.key.id,
+            org_id=caller.key.org_id,
+            project_id=caller.key.project_id,
+            model=price.model,
+            price_version=price.version,
             tier=caller.tier,
             image_units=quoted.image_units,
             output_units=quoted.output_units,

@@ -306,7 +306,7 @@ def bounded_work(sent: dict[str, Any], card: ModelCard, pictures: list[Picture])
     fit.
     """
     work = Work(
-        tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
+        images=tuple(ImageWork(picture.vision_tokens, picture.encoder_patches) for picture in pictures),
         text_tokens=prompt_bytes(sent) + TEMPLATE_TOKENS_MAX * (1 + len(sent["messages"])),
         output_tokens=sent["max_tokens"],
     )

@@ -136,10 +136,10 @@ class Usage:
         span = span_of(query, report.limits, self._now_ms())
         columns = tuple(dict.fromkeys(column for name in query.group_by for column in COLUMNS[name]))
         asked = UsageQuery(
-            span.width,
-            span.from_ms,
-            span.to_ms,
-            columns,
+            width=span.width,
+            from_ms=span.from_ms,
+            to_ms=span.to_ms,
+            group_by=columns,
             models=tuple(map(self._served_name, query.models)),
             key_ids=query.api_key_ids,
             project_ids=query.project_ids,

@@ -107,7 +107,7 @@ def make_first_keys(store: Store, folder: Path) -> None:
         records.append(record)
         write_secret(folder / file, key)
     # Last, and at once: a start that is interrupted before makes both files anew.
-    credit = Grant(f"free:{ORGANISATION}", records[0].credit_account, FIRST_GRANT_NANO)
+    credit = Grant(ref=f"free:{ORGANISATION}", account=records[0].credit_account, amount_nano=FIRST_GRANT_NANO)
     store.apply([*map(AddKey, records), credit])
 
 

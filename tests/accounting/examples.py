@@ -8,19 +8,50 @@ from accounting.price import Price
 from accounting.store import Store
 
 CREDIT_NANO = 10_000
-PRICE = Price("m", 1, unit_nano=1_000, batch_unit_nano=500, basis='{"source": "a test"}')
-KEY = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", ("inference", "usage:read"), expires_at_ms=900_000)
+PRICE = Price(model="m", version=1, unit_nano=1_000, batch_unit_nano=500, basis='{"source": "a test"}')
+KEY = KeyRecord(
+    id="key_1",
+    sha256="0" * 64,
+    org_id="org",
+    project_id="project",
+    name="laptop",
+    scopes=("inference", "usage:read"),
+    expires_at_ms=900_000,
+)
 TRIED = Attempt(
-    "replica_1", "stop", 2, 64, 2_392, 10, 150, ttft_ms=80, latency_ms=900, slot_from_ms=1_100, slot_to_ms=1_900
+    replica_id="replica_1",
+    finish="stop",
+    images=2,
+    text_tokens=64,
+    vision_tokens=2_392,
+    cached_tokens=10,
+    output_tokens=150,
+    ttft_ms=80,
+    latency_ms=900,
+    slot_from_ms=1_100,
+    slot_to_ms=1_900,
 )
 HOLD = Hold(
-    "r1", "gw_1", "key_1", "org", "project", "m", 1, "default", (1, 3), 0, 3_000, 4_000, "sha", expires_in_ms=60_000
+    request_id="r1",
+    gateway_id="gw_1",
+    key_id="key_1",
+    org_id="org",
+    project_id="project",
+    model="m",
+    price_version=1,
+    tier="default",
+    image_units=(1, 3),
+    output_units=0,
+    tokens_max=3_000,
+    amount_nano=4_000,
+    body_sha="sha",
+    expires_in_ms=60_000,
 )
-POST = Post("r1", attempt=1, charged_nano=3_000, outcome=Outcome.COMPLETE, record=TRIED)
-VOID = Void("r1", attempt=1, outcome=Outcome.ENGINE_FAILED, record=TRIED)
+POST = Post(request_id="r1", attempt=1, charged_nano=3_000, outcome=Outcome.COMPLETE, record=TRIED)
+VOID = Void(request_id="r1", attempt=1, outcome=Outcome.ENGINE_FAILED, record=TRIED)
 
 # What a ledger has before the first request.
-OPENING: tuple[Command, ...] = (AddPrice(PRICE), Grant("free", "credit:org", CREDIT_NANO))
+OPENING: tuple[Command, ...] = (AddPrice(PRICE), Grant(ref="free", account="credit:org", amount_nano=CREDIT_NANO))
 
 
 def results(store: Store, *commands: Command) -> list[Result]:

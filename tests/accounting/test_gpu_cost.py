@@ -21,7 +21,18 @@ END_MS = 60_000
 def stay(
     request_id: str, from_ms: int, to_ms: int, charged_nano: int | None = 1_000, replica_id: str = "r", attempt: int = 1
 ) -> Stay:
-    return Stay(request_id, attempt, replica_id, "m", from_ms, to_ms, "stop", 1_260, 150, charged_nano)
+    return Stay(
+        request_id=request_id,
+        attempt=attempt,
+        replica_id=replica_id,
+        model="m",
+        from_ms=from_ms,
+        to_ms=to_ms,
+        finish="stop",
+        prompt_tokens=1_260,
+        output_tokens=150,
+        charged_nano=charged_nano,
+    )
 
 
 def life(from_ms: int = 0, ready_ms: int = 0, to_ms: int = END_MS, rate: int = H200, replica_id: str = "r") -> Life:
@@ -95,17 +106,17 @@ def test_the_last_units_go_to_the_largest_remainders(amount: int, weights: dict[
     ("stays", "cost"),
     [
         # Nobody came: 60 s * 1,275,000 n$/s.
-        ([], Cost(76_500_000, 0, 76_500_000, 0, 0)),
+        ([], Cost(rent_nano=76_500_000, share_nano=0, idle_nano=76_500_000, cold_nano=0, waste_nano=0)),
         # 10 s of 60 s.
-        ([stay("a", 5_000, 15_000)], Cost(76_500_000, 12_750_000, 63_750_000, 0, 0, 1_000)),
+        ([stay("a", 5_000, 15_000)], Cost(rent_nano=76_500_000, share_nano=12_750_000, idle_nano=63_750_000, cold_nano=0, waste_nano=0, revenue_nano=1_000)),
         # Cut off and free: its 10 s are ours.
-        ([stay("a", 5_000, 15_000, None)], Cost(76_500_000, 0, 63_750_000, 0, 12_750_000)),
+        ([stay("a", 5_000, 15_000, None)], Cost(rent_nano=76_500_000, share_nano=0, idle_nano=63_750_000, cold_nano=0, waste_nano=12_750_000)),
         # A free model is charged zero, and that is a charge.
-        ([stay("a", 5_000, 15_000, 0)], Cost(76_500_000, 12_750_000, 63_750_000, 0, 0)),
+        ([stay("a", 5_000, 15_000, 0)], Cost(rent_nano=76_500_000, share_nano=12_750_000, idle_nano=63_750_000, cold_nano=0, waste_nano=0)),
         # 2 s alone, 2 s by halves, 2 s alone: 3 s each.
-        ([stay("a", 0, 4_000), stay("b", 2_000, 6_000, None)], Cost(76_500_000, 3_825_000, 68_850_000, 0, 3_825_000, 1_000)),
+        ([stay("a", 0, 4_000), stay("b", 2_000, 6_000, None)], Cost(rent_nano=76_500_000, share_nano=3_825_000, idle_nano=68_850_000, cold_nano=0, waste_nano=3_825_000, revenue_nano=1_000)),
         # Clocks differ: what lies outside of the life, or has no duration, has no part.
-        ([stay("a", -9, 0), stay("b", END_MS, END_MS + 9), stay("c", 7, 7), stay("d", 9, 7)], Cost(76_500_000, 0, 76_500_000, 0, 0, 2_000)),
+        ([stay("a", -9, 0), stay("b", END_MS, END_MS + 9), stay("c", 7, 7), stay("d", 9, 7)], Cost(rent_nano=76_500_000, share_nano=0, idle_nano=76_500_000, cold_nano=0, waste_nano=0, revenue_nano=2_000)),
     ],
 )  # fmt: skip
 def test_a_replicas_time_is_split(stays: list[Stay], cost: Cost):
@@ -122,7 +133,14 @@ def test_an_attempt_alone_carries_the_whole_busy_time():
 def test_loading_is_cold_whoever_waits():
     """Customers never pay for a cold start, even if a slot was held on it already."""
     split = costs([life(ready_ms=30_000)], [stay("a", 20_000, 40_000)])
-    assert only(split) == Cost(76_500_000, 12_750_000, 25_500_000, 38_250_000, 0, 1_000)  # 10, 20 and 30 s
+    assert only(split) == Cost(
+        rent_nano=76_500_000,
+        share_nano=12_750_000,
+        idle_nano=25_500_000,
+        cold_nano=38_250_000,
+        waste_nano=0,
+        revenue_nano=1_000,
+    )  # 10, 20 and 30 s
 
 
 def test_three_attempts_share_to_the_last_nano_dollar():
@@ -144,7 +162,14 @@ def test_a_failed_attempt_is_waste_on_its_own_replica():
 def test_servers_that_follow_each_other_on_a_replica_are_one_replica():
     """Its engine was restarted: the second cold start counts, the rent goes on."""
     split = costs([life(0, 10_000, 30_000), life(30_000, 40_000, END_MS)], [stay("a", 25_000, 45_000)])
-    assert only(split) == Cost(76_500_000, 12_750_000, 38_250_000, 25_500_000, 0, 1_000)  # 10, 30 and 20 s
+    assert only(split) == Cost(
+        rent_nano=76_500_000,
+        share_nano=12_750_000,
+        idle_nano=38_250_000,
+        cold_nano=25_500_000,
+        waste_nano=0,
+        revenue_nano=1_000,
+    )  # 10, 30 and 20 s
 
 
 def test_revenue_belongs_to_the_period_in_which_a_stay_ended():
@@ -159,7 +184,14 @@ def test_a_models_margin_is_its_revenue_less_all_rent():
     """Idle, cold and wasted time are paid from it as well."""
     split = costs([life(), life(replica_id="s")], [stay("a", 0, 1_000, 200_000_000)])
     cost = split.by_model()["m"]
-    assert cost == Cost(153_000_000, 1_275_000, 151_725_000, 0, 0, 200_000_000)
+    assert cost == Cost(
+        rent_nano=153_000_000,
+        share_nano=1_275_000,
+        idle_nano=151_725_000,
+        cold_nano=0,
+        waste_nano=0,
+        revenue_nano=200_000_000,
+    )
     assert cost.margin_nano == 47_000_000
 
 

@@ -16,9 +16,9 @@ from accounting.store import Store, StoreError
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 
-GIFT = Grant("gift", "credit:org", 100)
+GIFT = Grant(ref="gift", account="credit:org", amount_nano=100)
 # Below the account's limit of 0: the schema's CHECK refuses it.
-BAD = Grant("theft", "credit:poor", -1)
+BAD = Grant(ref="theft", account="credit:poor", amount_nano=-1)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ async def results(commits: GroupCommit, *commands: Command) -> list[Result]:
 
 
 def gift(number: int) -> Grant:
-    return Grant(f"gift {number}", "credit:org", number)
+    return Grant(ref=f"gift {number}", account="credit:org", amount_nano=number)
 
 
 async def test_commands_are_carried_out_in_order(commits: GroupCommit, rows: Rows):
@@ -101,12 +101,17 @@ def test_a_command_that_the_store_fails_on_fails_alone(store: SqliteStore):
 
 async def test_an_amount_beyond_64_bits_is_refused_and_harms_no_other(commits: GroupCommit):
     """JSON carries larger integers than SQLite: they end as a refusal, not as the end of the committer."""
-    assert await results(commits, Grant("huge", "credit:org", 2**63), gift(1)) == [Result.INVALID, Result.CREATED]
+    assert await results(commits, Grant(ref="huge", account="credit:org", amount_nano=2**63), gift(1)) == [
+        Result.INVALID,
+        Result.CREATED,
+    ]
 
 
 async def test_a_store_that_cannot_write_fails_every_command(store: SqliteStore, commits: GroupCommit):
     """On a full disk each command is told so, and once there is room the same commands work."""
-    large = [AddPrice(Price(f"m{i}", 1, unit_nano=1, batch_unit_nano=1, basis="x" * 60_000)) for i in range(2)]
+    large = [
+        AddPrice(Price(model=f"m{i}", version=1, unit_nano=1, batch_unit_nano=1, basis="x" * 60_000)) for i in range(2)
+    ]
     store._db.execute("PRAGMA max_page_count = 1")  # SQLite's own full disk: the file may not grow
     async with asyncio.timeout(10):
         failures = await asyncio.gather(*map(commits.submit, large), return_exceptions=True)
@@ -142,7 +147,9 @@ async def test_a_cancelled_future_does_not_cancel_its_command(commits: GroupComm
 
 async def test_a_question_sees_what_is_committed(commits: GroupCommit):
     """Questions are put between two transactions."""
-    key = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", (), created_at_ms=1_000)
+    key = KeyRecord(
+        id="key_1", sha256="0" * 64, org_id="org", project_id="project", name="laptop", scopes=(), created_at_ms=1_000
+    )
     await results(commits, AddKey(key))
     async with asyncio.timeout(10):
         assert await commits.ask(lambda store: store.keys()) == [key]

@@ -5,7 +5,9 @@ import pytest
 
 from accounting.key import KeyRecord, Scope, mint, sha256
 
-RECORD = KeyRecord("key_1", "0" * 64, "org", "project", "laptop", (Scope.INFERENCE,))
+RECORD = KeyRecord(
+    id="key_1", sha256="0" * 64, org_id="org", project_id="project", name="laptop", scopes=(Scope.INFERENCE,)
+)
 
 
 def test_a_key_has_a_public_and_a_secret_part():

@@ -54,8 +54,8 @@ EVER_MS = at("2100-01-01T00:00")
 OPENING: tuple[Command, ...] = (
     AddPrice(PRICE),
     AddKey(KEY),
-    Grant("free", "credit:org", 400),
-    Grant("little", "credit:poor", 60),
+    Grant(ref="free", account="credit:org", amount_nano=400),
+    Grant(ref="little", account="credit:poor", amount_nano=60),
 )
 # What took effect, and so takes none when it comes again.
 DONE = {Result.CREATED, Result.TAKEN_OVER, Result.POSTED, Result.VOIDED, Result.CHANGED}
@@ -74,7 +74,7 @@ CALLERS = st.sampled_from(
     ]
 )
 HOLDS = st.builds(
-    lambda caller, **fields: Hold("", "gw", model="m", output_units=0, **caller, **fields),
+    lambda caller, **fields: Hold(request_id="", gateway_id="gw", model="m", output_units=0, **caller, **fields),
     caller=CALLERS,
     price_version=st.sampled_from([1] * 9 + [2]),
     tier=st.sampled_from(["default", "batch"]),
@@ -101,7 +101,10 @@ RECORDS = st.builds(
     slot_to_ms=st.just(at("2026-11-30T23:59")),
 )
 GRANTS = st.builds(
-    Grant, st.sampled_from(["g1", "g2"]), st.sampled_from(["credit:org", "credit:poor"]), st.integers(0, 100)
+    Grant,
+    ref=st.sampled_from(["g1", "g2"]),
+    account=st.sampled_from(["credit:org", "credit:poor"]),
+    amount_nano=st.integers(0, 100),
 )
 SCOPES = st.sampled_from(
     [
@@ -110,7 +113,11 @@ SCOPES = st.sampled_from(
     ]
 )  # fmt: skip
 BUDGETS = st.builds(
-    SetBudget, SCOPES, st.sampled_from(Period), st.integers(0, 250), st.sampled_from([None, 20, 100])
+    SetBudget,
+    scope=SCOPES,
+    period=st.sampled_from(Period),
+    limit_nano=st.integers(0, 250),
+    alert_nano=st.sampled_from([None, 20, 100]),
 ) | st.builds(DropBudget, SCOPES, st.sampled_from(Period))
 PRICES = st.sampled_from([AddPrice(replace(PRICE, version=2)), AddPrice(replace(PRICE, unit_nano=5))])
 # A moment, a minute, an hour, past the ten minutes of retries and the 24 hours of idempotency keys.
@@ -166,7 +173,13 @@ class Ledger(RuleBasedStateMachine):
         """The usual end."""
         self.both(
             *(
-                Post(held.hold.request_id, held.attempt, held.hold.amount_nano, Outcome.COMPLETE, record)
+                Post(
+                    request_id=held.hold.request_id,
+                    attempt=held.attempt,
+                    charged_nano=held.hold.amount_nano,
+                    outcome=Outcome.COMPLETE,
+                    record=record,
+                )
                 for held in data.draw(st.lists(st.sampled_from(self.open_holds()), min_size=1, max_size=6))
             )
         )
@@ -176,7 +189,12 @@ class Ledger(RuleBasedStateMachine):
     def give_back(self, data: st.DataObject, amount_nano: int) -> None:
         held = data.draw(st.sampled_from([held for held in self.known() if held.charged_nano] or self.known()))
         self.both(
-            Refund(data.draw(st.sampled_from(["b1", "b2", "b3", "b4"])), held.hold.request_id, amount_nano, "blurred")
+            Refund(
+                ref=data.draw(st.sampled_from(["b1", "b2", "b3", "b4"])),
+                request_id=held.hold.request_id,
+                amount_nano=amount_nano,
+                reason="blurred",
+            )
         )
 
     @rule(command=BUDGETS | BUDGETS | GRANTS | PRICES)
@@ -266,14 +284,20 @@ def steps_of(held: Held) -> st.SearchStrategy[Command]:
     return (
         st.builds(
             Post,
-            st.just(hold.request_id),
-            attempt,
-            st.integers(0, hold.amount_nano + 1),
-            st.sampled_from([Outcome.COMPLETE, Outcome.CLIENT_LEFT]),
-            RECORDS,
-            st.sampled_from([None, "{}"]),
+            request_id=st.just(hold.request_id),
+            attempt=attempt,
+            charged_nano=st.integers(0, hold.amount_nano + 1),
+            outcome=st.sampled_from([Outcome.COMPLETE, Outcome.CLIENT_LEFT]),
+            record=RECORDS,
+            response=st.sampled_from([None, "{}"]),
         )
-        | st.builds(Void, st.just(hold.request_id), attempt, st.just(Outcome.ENGINE_FAILED), RECORDS)
+        | st.builds(
+            Void,
+            request_id=st.just(hold.request_id),
+            attempt=attempt,
+            outcome=st.just(Outcome.ENGINE_FAILED),
+            record=RECORDS,
+        )
         | st.builds(FirstByte, st.just(hold.request_id), attempt)
         | st.just(hold)
     )
@@ -291,8 +315,17 @@ def dump(store: Store) -> list[object]:
         store.entries(0, 10_000),
         [store.ended_requests(0, EVER_MS), store.stays(0, EVER_MS)],
         [[line.content for line in store.audit(0, EVER_MS)]],
-        [store.usage(UsageQuery(width, 0, EVER_MS, groups)) for width in Width],
-        store.usage(UsageQuery(Width.DAY, 0, EVER_MS, ("project_id",), key_ids=("key_1", "key_3"), user_ids=("ann",))),
+        [store.usage(UsageQuery(width=width, from_ms=0, to_ms=EVER_MS, group_by=groups)) for width in Width],
+        store.usage(
+            UsageQuery(
+                width=Width.DAY,
+                from_ms=0,
+                to_ms=EVER_MS,
+                group_by=("project_id",),
+                key_ids=("key_1", "key_3"),
+                user_ids=("ann",),
+            )
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from accounting.life import SAMPLE_EVERY_MS, Life, lives_of
 
 
 def sample(at_ms: int, state: str = "ready", epoch: str = "a", replica_id: str = "r") -> Sample:
-    return Sample(replica_id, epoch, "m", at_ms, state, rent_nano_per_hour=50)
+    return Sample(replica_id=replica_id, epoch=epoch, model="m", at_ms=at_ms, state=state, rent_nano_per_hour=50)
 
 
 def life(from_ms: int, ready_ms: int, to_ms: int, replica_id: str = "r") -> Life:

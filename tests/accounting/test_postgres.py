@@ -96,7 +96,12 @@ def test_the_clock_is_the_databases(store: PostgresStore, rows: Rows):
 
 def test_writers_take_turns(store: PostgresStore, postgres_ledger_url: str):
     """Four stores at once, a budget worth ten of forty requests: just ten are taken, and nothing deadlocks."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 1_000), SetBudget("project:org/project", Period.DAY, 2_000)])
+    store.apply(
+        [
+            SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=1_000),
+            SetBudget(scope="project:org/project", period=Period.DAY, limit_nano=2_000),
+        ]
+    )
 
     def spend(writer: int) -> list[Result]:
         with closing(PostgresStore(postgres_ledger_url)) as mine:
@@ -145,7 +150,7 @@ def test_questions_are_answered_beside_a_transaction(store: PostgresStore):
         reader = Thread(target=lambda: seen.append(store.snapshot()))
         reader.start()
         reader.join()
-    assert seen == [Snapshot((), holds_open=0, reserved_nano=0)]
+    assert seen == [Snapshot(totals=(), holds_open=0, reserved_nano=0)]
 
 
 def test_programs_that_start_at_once_make_one_ledger(postgres_url: str):

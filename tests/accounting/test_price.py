@@ -4,12 +4,20 @@ from hypothesis import strategies as st
 
 from accounting.price import ImageWork, Price, Quote, Work, quote
 
-PRICE = Price("qwen2-vl-7b", 1, unit_nano=1_341_000, batch_unit_nano=670_500)
+PRICE = Price(model="qwen2-vl-7b", version=1, unit_nano=1_341_000, batch_unit_nano=670_500)
 INTERNVL_IMAGE = 3_328  # 13 tiles of 256
 
 COUNTS = st.integers(0, 10**6)
 IMAGES = st.lists(st.builds(ImageWork, COUNTS, COUNTS), max_size=16).map(tuple)
-PRICES = st.builds(Price, st.just("m"), st.just(1), COUNTS, COUNTS, text_token_nano=COUNTS, output_token_nano=COUNTS)
+PRICES = st.builds(
+    Price,
+    model=st.just("m"),
+    version=st.just(1),
+    unit_nano=COUNTS,
+    batch_unit_nano=COUNTS,
+    text_token_nano=COUNTS,
+    output_token_nano=COUNTS,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +41,7 @@ PRICES = st.builds(Price, st.just("m"), st.just(1), COUNTS, COUNTS, text_token_n
 )
 def test_units(images: tuple[int, ...], output_tokens: int, units: int):
     """A request is at least one unit; each image and each step of output beyond the free one adds its own."""
-    quoted = quote(PRICE, Work(tuple(map(ImageWork, images)), text_tokens=0, output_tokens=output_tokens))
+    quoted = quote(PRICE, Work(images=tuple(map(ImageWork, images)), text_tokens=0, output_tokens=output_tokens))
     assert quoted.units == units
     assert quoted.amount_nano == units * PRICE.unit_nano
 
@@ -58,7 +66,7 @@ def test_an_image_is_priced_by_whichever_work_is_more(vision_tokens: int, encode
 
 def test_what_fills_the_context_is_not_what_is_priced():
     """Moondream's 9,477 patches are two units, and 729 tokens of the context."""
-    work = Work((ImageWork(729, 9_477),), text_tokens=0, output_tokens=0)
+    work = Work(images=(ImageWork(729, 9_477),), text_tokens=0, output_tokens=0)
     assert work.vision_tokens == 729
     assert quote(PRICE, work).image_units == (2,)  # ceil(2370 / 1280)
 
@@ -66,18 +74,18 @@ def test_what_fills_the_context_is_not_what_is_priced():
 def test_a_charge_gives_back_the_output_units_that_were_not_used():
     """Three images of 9,984 tokens are held with 1,024 output tokens and charged after 300."""
     images = (ImageWork(INTERNVL_IMAGE),) * 3
-    hold = quote(PRICE, Work(images, text_tokens=0, output_tokens=1024))
-    charge = quote(PRICE, Work(images, text_tokens=0, output_tokens=300))
-    assert Work(images, 0, 0).vision_tokens == 9_984
-    assert hold == Quote((3, 3, 3), output_units=1, amount_nano=13_410_000)  # 10 * 1,341,000
-    assert charge == Quote((3, 3, 3), output_units=0, amount_nano=12_069_000)  # 9 * 1,341,000
+    hold = quote(PRICE, Work(images=images, text_tokens=0, output_tokens=1024))
+    charge = quote(PRICE, Work(images=images, text_tokens=0, output_tokens=300))
+    assert Work(images=images, text_tokens=0, output_tokens=0).vision_tokens == 9_984
+    assert hold == Quote(image_units=(3, 3, 3), output_units=1, amount_nano=13_410_000)  # 10 * 1,341,000
+    assert charge == Quote(image_units=(3, 3, 3), output_units=0, amount_nano=12_069_000)  # 9 * 1,341,000
 
 
 def test_tokens_cost_extra_where_the_price_says_so():
     """Text and output tokens are added to the units, each at its own rate."""
-    price = Price("m", 1, unit_nano=1_000, batch_unit_nano=500, text_token_nano=20, output_token_nano=60)
+    price = Price(model="m", version=1, unit_nano=1_000, batch_unit_nano=500, text_token_nano=20, output_token_nano=60)
     # 1 * 1,000 + 100 * 20 + 50 * 60
-    assert quote(price, Work((ImageWork(1_196),), text_tokens=100, output_tokens=50)).amount_nano == 6_000
+    assert quote(price, Work(images=(ImageWork(1_196),), text_tokens=100, output_tokens=50)).amount_nano == 6_000
 
 
 @given(PRICES, IMAGES, COUNTS, COUNTS, st.data())
@@ -85,8 +93,10 @@ def test_a_charge_never_exceeds_its_hold(
     price: Price, images: tuple[ImageWork, ...], text: int, output: int, data: st.DataObject
 ):
     """Whatever is used within the bounds of the hold costs at most the hold, in whole nano-dollars."""
-    used = Work(images, data.draw(st.integers(0, text)), data.draw(st.integers(0, output)))
-    hold = quote(price, Work(images, text, output))
+    used = Work(
+        images=images, text_tokens=data.draw(st.integers(0, text)), output_tokens=data.draw(st.integers(0, output))
+    )
+    hold = quote(price, Work(images=images, text_tokens=text, output_tokens=output))
     charge = quote(price, used)
     assert 0 <= charge.amount_nano <= hold.amount_nano
     assert type(charge.amount_nano) is type(hold.amount_nano) is int
@@ -95,10 +105,10 @@ def test_a_charge_never_exceeds_its_hold(
 @given(PRICES, IMAGES, COUNTS, COUNTS)
 def test_more_work_never_costs_less(price: Price, images: tuple[ImageWork, ...], tokens: int, patches: int):
     """In either kind of work, and one image more is at least one unit more."""
-    amount_nano = quote(price, Work(images, 0, 0)).amount_nano
+    amount_nano = quote(price, Work(images=images, text_tokens=0, output_tokens=0)).amount_nano
     larger = tuple(ImageWork(image.vision_tokens + tokens, image.encoder_patches + patches) for image in images)
-    assert quote(price, Work(larger, 0, 0)).amount_nano >= amount_nano
-    one_more = quote(price, Work((*images, ImageWork(tokens, patches)), 0, 0))
+    assert quote(price, Work(images=larger, text_tokens=0, output_tokens=0)).amount_nano >= amount_nano
+    one_more = quote(price, Work(images=(*images, ImageWork(tokens, patches)), text_tokens=0, output_tokens=0))
     assert one_more.amount_nano >= amount_nano + (price.unit_nano if images else 0)
 
 
@@ -106,4 +116,6 @@ def test_more_work_never_costs_less(price: Price, images: tuple[ImageWork, ...],
 def test_patches_that_merge_four_to_a_token_change_no_price(price: Price, tokens: int, text: int):
     """So Qwen2-VL and InternVL2 cost what their vision tokens do."""
     with_patches, without = ImageWork(tokens, 4 * tokens), ImageWork(tokens)
-    assert quote(price, Work((with_patches,), text, 0)) == quote(price, Work((without,), text, 0))
+    assert quote(price, Work(images=(with_patches,), text_tokens=text, output_tokens=0)) == quote(
+        price, Work(images=(without,), text_tokens=text, output_tokens=0)
+    )

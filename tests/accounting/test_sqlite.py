@@ -137,7 +137,7 @@ def test_questions_are_answered_beside_a_transaction(store: SqliteStore):
         reader = Thread(target=lambda: seen.append(store.snapshot()))
         reader.start()
         reader.join()
-    assert seen == [Snapshot((), holds_open=0, reserved_nano=0)]
+    assert seen == [Snapshot(totals=(), holds_open=0, reserved_nano=0)]
 
 
 def test_a_full_disk_undoes_the_whole_batch(store: SqliteStore, rows: Rows):
@@ -295,22 +295,53 @@ def test_a_ledger_of_version_1_is_brought_up_to_date(old_file: Path, clock: Any)
     with closing(SqliteStore(old_file, clock)) as store:
         assert store.verify() == []
         assert store.balances() == [
-            Balance("contra:budget", "contra", None, 0, 0),
-            Balance("contra:grant", "contra", None, 10_000, 0),
-            Balance("credit:org", "credit", 0, -7_000, 2_000),
-            Balance("revenue", "contra", None, -3_000, 0),
+            Balance(account="contra:budget", kind="contra", limit_nano=None, posted_nano=0, reserved_nano=0),
+            Balance(account="contra:grant", kind="contra", limit_nano=None, posted_nano=10_000, reserved_nano=0),
+            Balance(account="credit:org", kind="credit", limit_nano=0, posted_nano=-7_000, reserved_nano=2_000),
+            Balance(account="revenue", kind="contra", limit_nano=None, posted_nano=-3_000, reserved_nano=0),
         ]
         assert store.snapshot() == Snapshot(
-            (
-                Total("m", "complete", 1, 2, 2_392, 64, 150, 3_000),
-                Total("m", "engine_failed", 1, 1, 1_196, 9, 5, 0),
+            totals=(
+                Total(
+                    model="m",
+                    outcome="complete",
+                    requests=1,
+                    images=2,
+                    vision_tokens=2_392,
+                    text_tokens=64,
+                    output_tokens=150,
+                    charged_nano=3_000,
+                ),
+                Total(
+                    model="m",
+                    outcome="engine_failed",
+                    requests=1,
+                    images=1,
+                    vision_tokens=1_196,
+                    text_tokens=9,
+                    output_tokens=5,
+                    charged_nano=0,
+                ),
             ),
             holds_open=1,
             reserved_nano=2_000,
         )
-        by_caller = UsageQuery(Width.HOUR, 0, 7_200_000, group_by=("org_id", "project_id", "key_id", "user_id"))
+        by_caller = UsageQuery(
+            width=Width.HOUR, from_ms=0, to_ms=7_200_000, group_by=("org_id", "project_id", "key_id", "user_id")
+        )
         assert store.usage(by_caller) == [
-            Bucket(0, ("org", "team", "key_1", "ann"), 1, 2, 4, 64, 2_392, 10, 150, 3_000)
+            Bucket(
+                start_ms=0,
+                group=("org", "team", "key_1", "ann"),
+                requests=1,
+                images=2,
+                units=4,
+                text_tokens=64,
+                vision_tokens=2_392,
+                cached_tokens=10,
+                output_tokens=150,
+                revenue_nano=3_000,
+            )
         ]
 
 
@@ -343,13 +374,13 @@ def file_of_version_2(file: Path, rows: Rows, clock: Any, monkeypatch: pytest.Mo
 def test_a_projects_budget_becomes_its_organisations(file_of_version_2: Path, clock: Any):
     """With its accounts, and so with all that was spent of it; a key that was revoked counts as its organisation's, too."""
     with closing(SqliteStore(file_of_version_2, clock)) as store:
-        store.apply([*OPENING, Grant("g", "credit:acme", 10_000)])
+        store.apply([*OPENING, Grant(ref="g", account="credit:acme", amount_nano=10_000)])
         hold = replace(HOLD, org_id="acme", project_id="scans")
         second = replace(hold, request_id="r2", amount_nano=2_001)
         assert results(store, hold, POST, second) == [Result.CREATED, Result.POSTED, Result.NO_ROOM]
         state = next(state for state in store.budgets() if state.budget.scope == "project:acme/scans")
         assert (state.account, state.posted_nano) == ("bud:project:scans:1970-01", 3_000)
-        assert results(store, SetBudget("project:acme/scans", Period.MONTH, 6_000), second) == [
+        assert results(store, SetBudget(scope="project:acme/scans", period=Period.MONTH, limit_nano=6_000), second) == [
             Result.CHANGED,
             Result.CREATED,
         ]
@@ -361,13 +392,22 @@ def test_a_projects_budget_that_may_be_two_organisations_bounds_both(file_of_ver
     with closing(SqliteStore(file_of_version_2, clock)) as store:
         scopes = [state.budget.scope for state in store.budgets()]
         assert scopes == ["org:acme", "project:acme/scans", "project:default", "project:typo"]
-        store.apply([*OPENING, Grant("a", "credit:acme", 10_000), Grant("b", "credit:rival", 10_000)])
+        store.apply(
+            [
+                *OPENING,
+                Grant(ref="a", account="credit:acme", amount_nano=10_000),
+                Grant(ref="b", account="credit:rival", amount_nano=10_000),
+            ]
+        )
         holds = [
             replace(HOLD, request_id=org_id, org_id=org_id, project_id="default", amount_nano=3_000)
             for org_id in ("acme", "rival")
         ]
         assert results(store, *holds) == [Result.CREATED, Result.NO_ROOM]
-        chosen = SetBudget("project:acme/default", Period.MONTH, 5_000), DropBudget("project:default", Period.MONTH)
+        chosen = (
+            SetBudget(scope="project:acme/default", period=Period.MONTH, limit_nano=5_000),
+            DropBudget("project:default", Period.MONTH),
+        )
         assert results(store, *chosen, holds[1]) == [Result.CREATED, Result.CHANGED, Result.CREATED]
 
 
@@ -377,7 +417,7 @@ def test_an_open_hold_of_version_1_is_settled_by_version_2(old_file: Path, clock
     with closing(SqliteStore(old_file, clock)) as store:
         assert results(store, replace(POST, request_id="r3", charged_nano=2_000)) == [Result.POSTED]
         assert store.verify() == []
-        by_project = UsageQuery(Width.DAY, 0, 86_400_000, group_by=("project_id",))
+        by_project = UsageQuery(width=Width.DAY, from_ms=0, to_ms=86_400_000, group_by=("project_id",))
         assert [(bucket.group, bucket.revenue_nano) for bucket in store.usage(by_project)] == [(("team",), 5_000)]
 
 

@@ -56,7 +56,18 @@ from tests.accounting.examples import (
 LAST_MS = at("2026-11-30T23:59:59.999")  # of a day and of a month
 RETRY = replace(HOLD, request_id="r2", gateway_id="gw_2", is_retry=True)
 NAMED = replace(HOLD, idempotency_key="order 7")
-SAMPLE = Sample("replica_1", "epoch_1", "m", 1_000, "ready", 4_590_000_000, 2, 1, prompt_tokens=9, output_tokens=5)
+SAMPLE = Sample(
+    replica_id="replica_1",
+    epoch="epoch_1",
+    model="m",
+    at_ms=1_000,
+    state="ready",
+    rent_nano_per_hour=4_590_000_000,
+    slots_held=2,
+    in_flight=1,
+    prompt_tokens=9,
+    output_tokens=5,
+)
 YEAR = 31_536_000_000
 EVER = 4_102_444_800_000
 
@@ -86,7 +97,10 @@ def store(blank: Store) -> Store:
 
 def everything(store: Store) -> list[object]:
     """All that a store says of itself."""
-    questions = [UsageQuery(width, 0, EVER, ("org_id", "key_id", "user_id", "model")) for width in Width]
+    questions = [
+        UsageQuery(width=width, from_ms=0, to_ms=EVER, group_by=("org_id", "key_id", "user_id", "model"))
+        for width in Width
+    ]
     return [
         store.balances(),
         store.budgets(),
@@ -112,7 +126,7 @@ def balance(store: Store, account: str) -> tuple[int, int]:
 
 def test_a_hold_reserves_its_amount(store: Store):
     """What is held is no longer free, but nothing is charged yet."""
-    assert answer(store, HOLD) == Reply(Result.CREATED, "r1")
+    assert answer(store, HOLD) == Reply(Result.CREATED, request_id="r1")
     assert balance(store, "credit:org") == (-CREDIT_NANO, 4_000)
     assert {entry.kind for entry in store.entries(0, 100)} == {"grant"}
 
@@ -155,9 +169,18 @@ def test_a_refused_hold_leaves_nothing_behind(store: Store, change: dict[str, An
     """No row, no reservation in the accounts that had room, no account of a period, no share of a limit, no memory of its
     idempotency key.
     """
-    store.apply([SetBudget("project:org/project", Period.MONTH, 5_000), SetBudget("org:org", Period.DAY, 50_000)])
+    store.apply(
+        [
+            SetBudget(scope="project:org/project", period=Period.MONTH, limit_nano=5_000),
+            SetBudget(scope="org:org", period=Period.DAY, limit_nano=50_000),
+        ]
+    )
     before = everything(store)
-    hold = replace(HOLD, limits=RateLimits(1, 2, 5_000, 1), idempotency_key="order 7")
+    hold = replace(
+        HOLD,
+        limits=RateLimits(requests_per_minute=1, images_per_minute=2, tokens_per_minute=5_000, concurrency=1),
+        idempotency_key="order 7",
+    )
     assert answer(store, replace(hold, **change)) == reply
     assert everything(store) == before
     assert results(store, replace(hold, body_sha="other")) == [Result.CREATED]
@@ -189,7 +212,7 @@ def test_a_hold_whose_charge_could_not_be_kept_is_refused(store: Store, change: 
     other = replace(HOLD, request_id="r2")
     assert store.apply([replace(HOLD, **change), other]) == [
         Reply(Result.INVALID, blocked_by=field),
-        Reply(Result.CREATED, "r2"),
+        Reply(Result.CREATED, request_id="r2"),
     ]
 
 
@@ -198,11 +221,13 @@ def test_every_hold_that_is_taken_can_be_charged(store: Store):
     texts = {name: noise(255) for name in ("request_id", "key_id", "project_id", "body_sha", "gateway_id")}
     org_id, model, user_id = noise(240), noise(255), noise(1_024)
     longest = replace(HOLD, **texts, org_id=org_id, model=model, user_id=user_id, idempotency_key=noise(1_024))
-    store.apply([AddPrice(replace(PRICE, model=model)), Grant("g", f"credit:{org_id}", 10_000)])
-    store.apply([SetBudget(f"project:{org_id}/{texts['project_id']}", Period.DAY, 10_000)])
+    store.apply([AddPrice(replace(PRICE, model=model)), Grant(ref="g", account=f"credit:{org_id}", amount_nano=10_000)])
+    store.apply([SetBudget(scope=f"project:{org_id}/{texts['project_id']}", period=Period.DAY, limit_nano=10_000)])
     post = replace(POST, request_id=texts["request_id"], response="{}")
     assert results(store, longest, post) == [Result.CREATED, Result.POSTED]
-    assert results(store, Refund(noise(1_024), texts["request_id"], 1, "blurred")) == [Result.CREATED]
+    assert results(
+        store, Refund(ref=noise(1_024), request_id=texts["request_id"], amount_nano=1, reason="blurred")
+    ) == [Result.CREATED]
 
 
 def noise(size: int) -> str:
@@ -215,7 +240,7 @@ def noise(size: int) -> str:
 
 def test_a_post_charges_and_releases_the_rest(store: Store):
     """The charge is booked against revenue; the hold is gone."""
-    assert store.apply([HOLD, POST]) == [Reply(Result.CREATED, "r1"), Reply(Result.POSTED, "r1")]
+    assert store.apply([HOLD, POST]) == [Reply(Result.CREATED, request_id="r1"), Reply(Result.POSTED, request_id="r1")]
     assert [(entry.account, entry.amount_nano) for entry in store.entries(0, 100) if entry.ref == "r1"] == [
         ("credit:org", 3_000),
         ("revenue", -3_000),
@@ -227,7 +252,7 @@ def test_a_charge_of_nothing_books_nothing(store: Store):
     """The ledger has no lines of zero; the request counts all the same."""
     assert results(store, HOLD, replace(POST, charged_nano=0)) == [Result.CREATED, Result.POSTED]
     assert {entry.kind for entry in store.entries(0, 100)} == {"grant"}
-    assert [bucket.requests for bucket in store.usage(UsageQuery(Width.DAY, 0, YEAR))] == [1]
+    assert [bucket.requests for bucket in store.usage(UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR))] == [1]
 
 
 def test_a_charge_above_the_hold_is_refused(store: Store):
@@ -262,7 +287,7 @@ def test_an_end_that_cannot_be_recorded_is_none(store: Store, end: Post | Void):
 
 def test_a_void_releases_everything(store: Store):
     """Nothing is charged, and what was tried is recorded all the same."""
-    assert store.apply([HOLD, VOID]) == [Reply(Result.CREATED, "r1"), Reply(Result.VOIDED, "r1")]
+    assert store.apply([HOLD, VOID]) == [Reply(Result.CREATED, request_id="r1"), Reply(Result.VOIDED, request_id="r1")]
     assert balance(store, "credit:org") == (-CREDIT_NANO, 0)
     generation = store.generation("r1")
     assert generation
@@ -289,17 +314,33 @@ def test_a_void_releases_everything(store: Store):
         (HOLD, replace(VOID, request_id="r2"), Result.NO_SUCH_HOLD),
         (HOLD, FirstByte("r2", 1), Result.NO_SUCH_HOLD),
         (FirstByte("r1", 1), FirstByte("r1", 1), Result.CHANGED),
-        (Grant("g", "credit:org", 5), Grant("g", "credit:org", 5), Result.EXISTS),
-        (Grant("g", "credit:org", 5), Grant("g", "credit:org", 6), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        (Grant("g", "credit:org", 5), Grant("g", "credit:new", 5), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        (AddKey(KEY, 500), AddKey(KEY, 500), Result.EXISTS),
+        (
+            Grant(ref="g", account="credit:org", amount_nano=5),
+            Grant(ref="g", account="credit:org", amount_nano=5),
+            Result.EXISTS,
+        ),
+        (
+            Grant(ref="g", account="credit:org", amount_nano=5),
+            Grant(ref="g", account="credit:org", amount_nano=6),
+            Result.EXISTS_WITH_DIFFERENT_CONTENT,
+        ),
+        (
+            Grant(ref="g", account="credit:org", amount_nano=5),
+            Grant(ref="g", account="credit:new", amount_nano=5),
+            Result.EXISTS_WITH_DIFFERENT_CONTENT,
+        ),
+        (AddKey(KEY, credit_nano=500), AddKey(KEY, credit_nano=500), Result.EXISTS),
         (AddKey(KEY), ChangeKey(KEY), Result.CHANGED),
         (AddKey(KEY), AddKey(replace(KEY, id="key_2")), Result.EXISTS),
         (HOLD, AddPrice(PRICE), Result.EXISTS),
         (HOLD, AddPrice(replace(PRICE, unit_nano=999)), Result.EXISTS_WITH_DIFFERENT_CONTENT),
         (HOLD, AddPrice(replace(PRICE, basis="{}")), Result.EXISTS_WITH_DIFFERENT_CONTENT),
         (SAMPLE, SAMPLE, Result.EXISTS),
-        (SetBudget("org:org", Period.DAY, 9_000), SetBudget("org:org", Period.DAY, 9_000), Result.CHANGED),
+        (
+            SetBudget(scope="org:org", period=Period.DAY, limit_nano=9_000),
+            SetBudget(scope="org:org", period=Period.DAY, limit_nano=9_000),
+            Result.CHANGED,
+        ),
         (HOLD, DropBudget("org:org", Period.DAY), Result.NO_SUCH_BUDGET),
     ],
 )
@@ -345,7 +386,7 @@ def test_a_retry_goes_on_with_the_hold_of_the_first_try(store: Store, clock: Clo
     """One reservation, with the retry's own deadline; the end of the first try is refused, that of the retry charged."""
     store.apply([HOLD])
     clock.ms = 31_000
-    assert answer(store, RETRY) == Reply(Result.TAKEN_OVER, "r1", attempt=2)
+    assert answer(store, RETRY) == Reply(Result.TAKEN_OVER, request_id="r1", attempt=2)
     assert store.snapshot().reserved_nano == 4_000
     clock.ms = 90_999  # 31,000 + 60,000 - 1
     assert store.sweep() == 0
@@ -372,14 +413,14 @@ def test_the_holds_that_a_retry_goes_on_with_are_told(store: Store):
 def test_a_retry_that_is_sent_again_takes_nothing_over_again(store: Store):
     """Its answer may have been lost on the way to the gateway."""
     store.apply([HOLD, RETRY])
-    assert answer(store, RETRY) == Reply(Result.TAKEN_OVER, "r1", attempt=2)
+    assert answer(store, RETRY) == Reply(Result.TAKEN_OVER, request_id="r1", attempt=2)
     assert results(store, replace(POST, attempt=2), RETRY) == [Result.POSTED, Result.TAKEN_OVER]
 
 
 def test_a_hold_that_was_taken_over_and_is_sent_again_is_still_the_first_attempt(store: Store):
     """Else two gateways would believe that the answer is theirs."""
     store.apply([HOLD, RETRY])
-    assert answer(store, HOLD) == Reply(Result.EXISTS, "r1", attempt=1)
+    assert answer(store, HOLD) == Reply(Result.EXISTS, request_id="r1", attempt=1)
 
 
 def test_a_hold_has_three_attempts_at_most(store: Store):
@@ -387,9 +428,9 @@ def test_a_hold_has_three_attempts_at_most(store: Store):
     store.apply([HOLD])
     replies = [answer(store, replace(RETRY, request_id=f"r{number}")) for number in (2, 3, 4)]
     assert replies == [
-        Reply(Result.TAKEN_OVER, "r1", attempt=2),
-        Reply(Result.TAKEN_OVER, "r1", attempt=3),
-        Reply(Result.CREATED, "r4"),
+        Reply(Result.TAKEN_OVER, request_id="r1", attempt=2),
+        Reply(Result.TAKEN_OVER, request_id="r1", attempt=3),
+        Reply(Result.CREATED, request_id="r4"),
     ]
 
 
@@ -408,14 +449,14 @@ def test_a_hold_has_three_attempts_at_most(store: Store):
 def test_only_the_same_request_of_the_same_key_is_taken_over(store: Store, change: dict[str, Any]):
     """Anything else is a request of its own."""
     store.apply([AddPrice(replace(PRICE, model="n")), AddPrice(replace(PRICE, version=2)), HOLD])
-    assert answer(store, replace(RETRY, **change)) == Reply(Result.CREATED, "r2")
+    assert answer(store, replace(RETRY, **change)) == Reply(Result.CREATED, request_id="r2")
 
 
 @pytest.mark.parametrize("end", [FirstByte("r1", 1), POST, VOID])
 def test_nothing_is_taken_over_after_its_first_byte_or_its_end(store: Store, end: Command):
     """What was sent cannot be taken back."""
     store.apply([HOLD, end])
-    assert answer(store, RETRY) == Reply(Result.CREATED, "r2")
+    assert answer(store, RETRY) == Reply(Result.CREATED, request_id="r2")
 
 
 @pytest.mark.parametrize(("after_ms", "result"), [(599_999, Result.TAKEN_OVER), (600_000, Result.CREATED)])
@@ -434,12 +475,14 @@ def test_a_finished_request_is_replayed(store: Store, clock: Clock):
     store.apply([NAMED, replace(POST, response='{"id": "r1"}')])
     again = replace(NAMED, request_id="r2")
     clock.ms += 86_399_999
-    assert answer(store, again) == Reply(Result.REPLAYED, "r1", response='{"id": "r1"}')
+    assert answer(store, again) == Reply(Result.REPLAYED, request_id="r1", response='{"id": "r1"}')
     assert store.snapshot().reserved_nano == 0
     clock.ms += 1
-    assert answer(store, again) == Reply(Result.CREATED, "r2")
+    assert answer(store, again) == Reply(Result.CREATED, request_id="r2")
     store.apply([replace(POST, request_id="r2", response='{"id": "r2"}')])
-    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, "r2", response='{"id": "r2"}')
+    assert answer(store, replace(NAMED, request_id="r3")) == Reply(
+        Result.REPLAYED, request_id="r2", response='{"id": "r2"}'
+    )
 
 
 def test_a_sweep_forgets_what_has_expired(store: Store, clock: Clock):
@@ -454,7 +497,7 @@ def test_a_sweep_forgets_what_has_expired(store: Store, clock: Clock):
 def test_an_answer_that_was_not_kept_is_replayed_by_its_id(store: Store):
     """The gateway makes what it can of the hold."""
     store.apply([NAMED, POST])
-    assert answer(store, replace(NAMED, request_id="r2")) == Reply(Result.REPLAYED, "r1")
+    assert answer(store, replace(NAMED, request_id="r2")) == Reply(Result.REPLAYED, request_id="r1")
 
 
 def test_a_part_of_an_answer_is_not_replayed(store: Store):
@@ -463,16 +506,16 @@ def test_a_part_of_an_answer_is_not_replayed(store: Store):
     store.apply([NAMED, left])
     again = replace(NAMED, request_id="r2")
     assert answer(store, replace(again, body_sha="other")) == Reply(Result.IDEMPOTENCY_KEY_REUSED)
-    assert answer(store, again) == Reply(Result.CREATED, "r2")
+    assert answer(store, again) == Reply(Result.CREATED, request_id="r2")
     store.apply([replace(POST, request_id="r2", response="{}")])
-    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, "r2", response="{}")
+    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, request_id="r2", response="{}")
     assert balance(store, "credit:org") == (1_000 + 3_000 - CREDIT_NANO, 0)
 
 
 def test_a_request_that_is_still_running_is_not_started_twice(store: Store):
     """Nor after its first byte, when a retry cannot take it over either."""
     store.apply([NAMED])
-    waits = Reply(Result.IN_PROGRESS, "r1", retry_after_ms=1_000)
+    waits = Reply(Result.IN_PROGRESS, request_id="r1", retry_after_ms=1_000)
     assert answer(store, replace(NAMED, request_id="r2")) == waits
     store.apply([FirstByte("r1", 1)])
     assert answer(store, replace(NAMED, request_id="r2", is_retry=True)) == waits
@@ -481,9 +524,11 @@ def test_a_request_that_is_still_running_is_not_started_twice(store: Store):
 def test_a_retry_with_the_same_idempotency_key_takes_over(store: Store):
     """And the answer is kept under that key."""
     store.apply([NAMED])
-    assert answer(store, replace(RETRY, idempotency_key="order 7")) == Reply(Result.TAKEN_OVER, "r1", attempt=2)
+    assert answer(store, replace(RETRY, idempotency_key="order 7")) == Reply(
+        Result.TAKEN_OVER, request_id="r1", attempt=2
+    )
     store.apply([replace(POST, attempt=2, response="{}")])
-    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, "r1", response="{}")
+    assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.REPLAYED, request_id="r1", response="{}")
 
 
 @pytest.mark.parametrize("end", [(), (POST,)])
@@ -502,7 +547,7 @@ def test_each_api_key_has_its_own_idempotency_keys(store: Store):
 def test_the_key_of_a_voided_request_may_be_used_again(store: Store):
     """It came to nothing: even another body is welcome."""
     store.apply([NAMED, VOID])
-    assert answer(store, replace(NAMED, request_id="r2", body_sha="other")) == Reply(Result.CREATED, "r2")
+    assert answer(store, replace(NAMED, request_id="r2", body_sha="other")) == Reply(Result.CREATED, request_id="r2")
     assert answer(store, replace(NAMED, request_id="r3")) == Reply(Result.IDEMPOTENCY_KEY_REUSED)
 
 
@@ -513,7 +558,7 @@ def test_the_key_of_a_voided_request_may_be_used_again(store: Store):
 @pytest.mark.parametrize("period", Period)
 def test_a_budget_bounds_its_scope(store: Store, scope: str, period: Period):
     """To the last nano-dollar, charges and holds together."""
-    store.apply([AddKey(KEY), SetBudget(scope, period, 7_000), HOLD, POST])
+    store.apply([AddKey(KEY), SetBudget(scope=scope, period=period, limit_nano=7_000), HOLD, POST])
     full = replace(HOLD, request_id="r2", amount_nano=4_001)
     (state,) = store.budgets()
     assert (state.posted_nano, state.reserved_nano, state.remaining_nano) == (3_000, 0, 4_000)
@@ -523,33 +568,43 @@ def test_a_budget_bounds_its_scope(store: Store, scope: str, period: Period):
 
 def test_projects_of_one_name_have_budgets_of_their_own(store: Store):
     """Each organisation's is its own, however it is called."""
-    store.apply([Grant("g", "credit:rival", 10_000), SetBudget("project:org/project", Period.DAY, 5_000)])
+    store.apply(
+        [
+            Grant(ref="g", account="credit:rival", amount_nano=10_000),
+            SetBudget(scope="project:org/project", period=Period.DAY, limit_nano=5_000),
+        ]
+    )
     rival = replace(HOLD, request_id="r2", org_id="rival")
     assert results(store, rival, replace(rival, request_id="r3"), HOLD) == [Result.CREATED] * 3
 
 
 @pytest.mark.parametrize("scope", ["project:project", "project:/project", "project:org/"])
 def test_a_projects_budget_says_of_which_organisation(store: Store, scope: str):
-    assert results(store, SetBudget(scope, Period.DAY, 5_000)) == [Result.INVALID]
+    assert results(store, SetBudget(scope=scope, period=Period.DAY, limit_nano=5_000)) == [Result.INVALID]
 
 
 @pytest.mark.parametrize("change", [{"key_id": "key_2"}, {"key_id": "key_1", "root_key_id": "key_0"}])
 def test_a_budget_leaves_others_alone(store: Store, change: dict[str, Any]):
     """Another key of the same organisation has all of its credit."""
-    store.apply([AddKey(KEY), SetBudget("key:key_1", Period.DAY, 1)])
+    store.apply([AddKey(KEY), SetBudget(scope="key:key_1", period=Period.DAY, limit_nano=1)])
     assert results(store, replace(HOLD, **change)) == [Result.CREATED]
 
 
 def test_a_rotated_key_pays_from_the_budget_of_its_root(store: Store):
     """Else a rotation would be a way to spend twice."""
-    store.apply([AddKey(KEY), SetBudget("key:key_1", Period.DAY, 5_000), HOLD, POST])
+    store.apply([AddKey(KEY), SetBudget(scope="key:key_1", period=Period.DAY, limit_nano=5_000), HOLD, POST])
     rotated = replace(HOLD, request_id="r2", key_id="key_2", root_key_id="key_1")
     assert answer(store, rotated) == Reply(Result.NO_ROOM, blocked_by="bud:key:key_1:1970-01-01")
 
 
 def test_every_budget_that_applies_is_charged(store: Store):
     """Credit pays once; each budget counts it, and one contra account balances them."""
-    store.apply([SetBudget("project:org/project", Period.DAY, 5_000), SetBudget("org:org", Period.LIFETIME, 6_000)])
+    store.apply(
+        [
+            SetBudget(scope="project:org/project", period=Period.DAY, limit_nano=5_000),
+            SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=6_000),
+        ]
+    )
     store.apply([HOLD, POST])
     assert [(entry.account, entry.amount_nano) for entry in store.entries(0, 100) if entry.ref == "r1"] == [
         ("credit:org", 3_000),
@@ -570,19 +625,19 @@ def test_every_budget_that_applies_is_charged(store: Store):
 def test_the_period_of_the_admission_pays(store: Store, clock: Clock, period: Period, this: str, next_: str):
     """P13: a hold of 23:59:59.999 that is posted after midnight is charged to the day before; the new period is empty."""
     clock.ms = LAST_MS
-    store.apply([SetBudget("org:org", period, 4_000), HOLD])
+    store.apply([SetBudget(scope="org:org", period=period, limit_nano=4_000), HOLD])
     clock.ms = LAST_MS + 1
     (state,) = store.budgets()
     assert (state.account, state.posted_nano, state.reserved_nano, state.limit_nano) == (next_, 0, 0, 4_000)
     assert results(store, replace(HOLD, request_id="r2"), POST) == [Result.CREATED, Result.POSTED]
     assert (balance(store, this), balance(store, next_)) == ((3_000, 0), (0, 4_000))
-    day = UsageQuery(Width.DAY, at("2026-11-30T00:00"), at("2026-12-02T00:00"))
+    day = UsageQuery(width=Width.DAY, from_ms=at("2026-11-30T00:00"), to_ms=at("2026-12-02T00:00"))
     assert [(bucket.start_ms, bucket.revenue_nano) for bucket in store.usage(day)] == [(at("2026-11-30T00:00"), 3_000)]
 
 
 def test_a_lifetime_budget_is_never_full_of_room_again(store: Store, clock: Clock):
     """It has one account for ever."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 4_000), HOLD, POST])
+    store.apply([SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=4_000), HOLD, POST])
     clock.ms = LAST_MS
     assert answer(store, replace(HOLD, request_id="r2")).blocked_by == "bud:org:org:lifetime"
 
@@ -590,9 +645,13 @@ def test_a_lifetime_budget_is_never_full_of_room_again(store: Store, clock: Cloc
 def test_a_lowered_limit_is_reached_as_holds_end(store: Store):
     """It cannot be below what is posted and reserved, and follows that down; there is never room in between."""
     two = [replace(HOLD, request_id=name) for name in ("r1", "r2")]
-    store.apply([SetBudget("org:org", Period.DAY, 9_000), *two])
+    store.apply([SetBudget(scope="org:org", period=Period.DAY, limit_nano=9_000), *two])
     limits = []
-    for command in (SetBudget("org:org", Period.DAY, 3_500), POST, replace(VOID, request_id="r2")):
+    for command in (
+        SetBudget(scope="org:org", period=Period.DAY, limit_nano=3_500),
+        POST,
+        replace(VOID, request_id="r2"),
+    ):
         store.apply([command])
         (state,) = store.budgets()
         assert state.budget.limit_nano == 3_500
@@ -607,20 +666,27 @@ def test_a_lowered_limit_is_reached_as_holds_end(store: Store):
 
 def test_a_lowered_limit_is_reached_by_expiry_and_refund_too(store: Store, clock: Clock):
     """Whatever makes room gives it to nobody."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 9_000), HOLD, POST, replace(HOLD, request_id="r2")])
-    store.apply([SetBudget("org:org", Period.LIFETIME, 1_000)])
+    store.apply(
+        [
+            SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=9_000),
+            HOLD,
+            POST,
+            replace(HOLD, request_id="r2"),
+        ]
+    )
+    store.apply([SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=1_000)])
     clock.ms += 60_000
     store.sweep()
     assert store.budgets()[0].limit_nano == 3_000
-    store.apply([Refund("back", "r1", 2_500, "blurred")])
+    store.apply([Refund(ref="back", request_id="r1", amount_nano=2_500, reason="blurred")])
     assert (store.budgets()[0].limit_nano, store.budgets()[0].posted_nano) == (1_000, 500)
 
 
 def test_a_raised_limit_takes_effect_at_once(store: Store):
     """In the period that runs."""
     full = replace(HOLD, request_id="r2")
-    store.apply([SetBudget("org:org", Period.DAY, 4_000), HOLD])
-    assert results(store, full, SetBudget("org:org", Period.DAY, 8_000), full) == [
+    store.apply([SetBudget(scope="org:org", period=Period.DAY, limit_nano=4_000), HOLD])
+    assert results(store, full, SetBudget(scope="org:org", period=Period.DAY, limit_nano=8_000), full) == [
         Result.NO_ROOM,
         Result.CHANGED,
         Result.CREATED,
@@ -629,7 +695,7 @@ def test_a_raised_limit_takes_effect_at_once(store: Store):
 
 def test_an_alert_is_raised_once(store: Store, clock: Clock):
     """When the charges reach it; it stops nothing, and a new budget may be alerted again."""
-    budget = SetBudget("org:org", Period.DAY, 10_000, alert_nano=3_000)
+    budget = SetBudget(scope="org:org", period=Period.DAY, limit_nano=10_000, alert_nano=3_000)
     store.apply([budget, HOLD, replace(POST, charged_nano=2_999)])
     assert store.budgets()[0].alerted_at_ms is None
     for name in ("r2", "r3"):
@@ -642,7 +708,7 @@ def test_an_alert_is_raised_once(store: Store, clock: Clock):
 
 def test_a_dropped_budget_bounds_nothing(store: Store):
     """What it counted stays; a hold that was made under it still ends well."""
-    store.apply([SetBudget("org:org", Period.DAY, 4_000), HOLD])
+    store.apply([SetBudget(scope="org:org", period=Period.DAY, limit_nano=4_000), HOLD])
     assert results(store, DropBudget("org:org", Period.DAY), replace(HOLD, request_id="r2"), POST) == [
         Result.CHANGED,
         Result.CREATED,
@@ -654,29 +720,38 @@ def test_a_dropped_budget_bounds_nothing(store: Store):
 
 def test_a_budget_with_nothing_asked_yet_is_all_room(store: Store):
     """Also in a period that has no account."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 4_000, alert_nano=1_000)])
-    budget = Budget("org:org", Period.LIFETIME, 4_000, 1_000)
-    assert store.budgets() == [BudgetState(budget, "bud:org:org:lifetime", 4_000, 0, 0, None)]
+    store.apply([SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=4_000, alert_nano=1_000)])
+    budget = Budget(scope="org:org", period=Period.LIFETIME, limit_nano=4_000, alert_nano=1_000)
+    assert store.budgets() == [
+        BudgetState(
+            budget=budget,
+            account="bud:org:org:lifetime",
+            limit_nano=4_000,
+            posted_nano=0,
+            reserved_nano=0,
+            alerted_at_ms=None,
+        )
+    ]
 
 
 @pytest.mark.parametrize(
     ("command", "result"),
     [
-        (SetBudget("key:key_9", Period.DAY, 1), Result.NO_SUCH_KEY),
-        (SetBudget("key:key_2", Period.DAY, 1), Result.NO_SUCH_KEY),  # rotated: key_1 pays
-        (SetBudget("key:key_1", Period.DAY, 1), Result.CREATED),
-        (SetBudget("team:red", Period.DAY, 1), Result.INVALID),
-        (SetBudget("org:", Period.DAY, 1), Result.INVALID),
-        (SetBudget("org:org", Period.DAY, 0), Result.INVALID),
-        (SetBudget("org:org", Period.DAY, -1), Result.INVALID),
-        (SetBudget("org:org", Period.DAY, 1, alert_nano=0), Result.INVALID),
+        (SetBudget(scope="key:key_9", period=Period.DAY, limit_nano=1), Result.NO_SUCH_KEY),
+        (SetBudget(scope="key:key_2", period=Period.DAY, limit_nano=1), Result.NO_SUCH_KEY),  # rotated: key_1 pays
+        (SetBudget(scope="key:key_1", period=Period.DAY, limit_nano=1), Result.CREATED),
+        (SetBudget(scope="team:red", period=Period.DAY, limit_nano=1), Result.INVALID),
+        (SetBudget(scope="org:", period=Period.DAY, limit_nano=1), Result.INVALID),
+        (SetBudget(scope="org:org", period=Period.DAY, limit_nano=0), Result.INVALID),
+        (SetBudget(scope="org:org", period=Period.DAY, limit_nano=-1), Result.INVALID),
+        (SetBudget(scope="org:org", period=Period.DAY, limit_nano=1, alert_nano=0), Result.INVALID),
         (DropBudget("team:red", Period.DAY), Result.NO_SUCH_BUDGET),
     ],
 )
 def test_a_budget_is_for_who_exists_and_for_some_amount(store: Store, command: Command, result: Result):
     """A budget that could never bound anything is a mistake that has a name."""
     successor = replace(KEY, id="key_2", sha256="2" * 64, root_id="key_1")
-    store.apply([AddKey(KEY), RotateKey("key_1", successor, grace_ms=0)])
+    store.apply([AddKey(KEY), RotateKey(key_id="key_1", successor=successor, grace_ms=0)])
     before = everything(store)
     assert results(store, command) == [result]
     assert (everything(store) == before) is (result is not Result.CREATED)
@@ -694,7 +769,11 @@ LIMITED = replace(HOLD, amount_nano=0, tokens_max=400)
         (RateLimits(images_per_minute=5), 2, "images_per_minute"),  # 2 images each
         (RateLimits(tokens_per_minute=1_200), 3, "tokens_per_minute"),  # 400 each
         (RateLimits(tokens_per_minute=1_199), 2, "tokens_per_minute"),
-        (RateLimits(1, 1, 100, 1), 0, "images_per_minute"),
+        (
+            RateLimits(requests_per_minute=1, images_per_minute=1, tokens_per_minute=100, concurrency=1),
+            0,
+            "images_per_minute",
+        ),
     ],
 )
 def test_a_limit_holds_for_a_minute(store: Store, clock: Clock, limits: RateLimits, fit: int, name: str):
@@ -712,12 +791,12 @@ def test_a_limit_holds_for_a_minute(store: Store, clock: Clock, limits: RateLimi
 def test_a_hold_says_what_is_left_of_each_limit(store: Store, clock: Clock):
     """And when all of it is back."""
     clock.ms = 75_000
-    limits = RateLimits(10, 20, 1_000, 5)
+    limits = RateLimits(requests_per_minute=10, images_per_minute=20, tokens_per_minute=1_000, concurrency=5)
     assert answer(store, replace(LIMITED, limits=limits)).limits == (
-        LimitState("requests_per_minute", 10, 9, reset_ms=45_000),
-        LimitState("images_per_minute", 20, 18, reset_ms=45_000),
-        LimitState("tokens_per_minute", 1_000, 600, reset_ms=45_000),
-        LimitState("concurrency", 5, 4, reset_ms=1_000),
+        LimitState(name="requests_per_minute", limit=10, remaining=9, reset_ms=45_000),
+        LimitState(name="images_per_minute", limit=20, remaining=18, reset_ms=45_000),
+        LimitState(name="tokens_per_minute", limit=1_000, remaining=600, reset_ms=45_000),
+        LimitState(name="concurrency", limit=5, remaining=4, reset_ms=1_000),
     )
 
 
@@ -776,7 +855,7 @@ def test_a_take_over_is_one_more_request_with_its_images(store: Store, clock: Cl
     retries = [replace(RETRY, request_id=name, limits=limits) for name in ("r2", "r3")]
     assert results(store, *retries) == [Result.TAKEN_OVER, Result.RATE_LIMITED]
     clock.ms += 60_000
-    assert answer(store, retries[1]) == Reply(Result.TAKEN_OVER, "r1", attempt=3)
+    assert answer(store, retries[1]) == Reply(Result.TAKEN_OVER, request_id="r1", attempt=3)
 
 
 def test_a_take_over_above_the_limit_leaves_the_hold_to_the_first_try(store: Store):
@@ -809,26 +888,31 @@ def test_a_changed_limit_counts_at_once(store: Store):
 
 def test_a_grant_gives_credit(store: Store):
     """It makes its account if there is none, and its other side is a contra account."""
-    assert results(store, Grant("gift", "credit:new", 500)) == [Result.CREATED]
+    assert results(store, Grant(ref="gift", account="credit:new", amount_nano=500)) == [Result.CREATED]
     assert [(entry.account, entry.amount_nano) for entry in store.entries(0, 100) if entry.ref == "gift"] == [
         ("credit:new", -500),
         ("contra:grant", 500),
     ]
-    assert Balance("credit:new", "credit", 0, -500, 0) in store.balances()
+    assert (
+        Balance(account="credit:new", kind="credit", limit_nano=0, posted_nano=-500, reserved_nano=0)
+        in store.balances()
+    )
 
 
 @pytest.mark.parametrize("amount_nano", [0, -1, 2**63])
 def test_a_grant_of_nothing_is_none(store: Store, amount_nano: int):
     """Credit is not taken away by giving less than nothing, and amounts have 64 bits."""
     before = everything(store)
-    assert results(store, Grant("gift", "credit:new", amount_nano)) == [Result.INVALID]
+    assert results(store, Grant(ref="gift", account="credit:new", amount_nano=amount_nano)) == [Result.INVALID]
     assert everything(store) == before
 
 
 def test_a_refund_goes_to_every_account_that_paid(store: Store):
     """Revenue and the contra account give it."""
-    store.apply([SetBudget("org:org", Period.LIFETIME, 9_000), HOLD, POST])
-    assert answer(store, Refund("back", "r1", 1_000, "blurred")) == Reply(Result.CREATED, "r1")
+    store.apply([SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=9_000), HOLD, POST])
+    assert answer(store, Refund(ref="back", request_id="r1", amount_nano=1_000, reason="blurred")) == Reply(
+        Result.CREATED, request_id="r1"
+    )
     assert [
         (entry.kind, entry.account, entry.amount_nano) for entry in store.entries(0, 100) if entry.ref == "back"
     ] == [
@@ -844,22 +928,34 @@ def test_a_refund_goes_to_every_account_that_paid(store: Store):
 @pytest.mark.parametrize(
     ("refund", "result"),
     [
-        (Refund("one", "r1", 1_000, "blurred"), Result.EXISTS),
-        (Refund("one", "r1", 999, "blurred"), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        (Refund("one", "r2", 1_000, "blurred"), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        (Refund("two", "r1", 2_000, "blurred"), Result.CREATED),  # 1,000 + 2,000 = 3,000 charged
-        (Refund("two", "r1", 2_001, "blurred"), Result.ABOVE_THE_HOLD),
-        (Refund("two", "r1", 0, "blurred"), Result.INVALID),
-        (Refund("two", "r1", -5, "blurred"), Result.INVALID),
-        (Refund("two", "r2", 1, "blurred"), Result.NO_SUCH_HOLD),  # open
-        (Refund("two", "r3", 1, "blurred"), Result.NO_SUCH_HOLD),  # void
-        (Refund("two", "r4", 1, "blurred"), Result.NO_SUCH_HOLD),
+        (Refund(ref="one", request_id="r1", amount_nano=1_000, reason="blurred"), Result.EXISTS),
+        (Refund(ref="one", request_id="r1", amount_nano=999, reason="blurred"), Result.EXISTS_WITH_DIFFERENT_CONTENT),
+        (Refund(ref="one", request_id="r2", amount_nano=1_000, reason="blurred"), Result.EXISTS_WITH_DIFFERENT_CONTENT),
+        (
+            Refund(ref="two", request_id="r1", amount_nano=2_000, reason="blurred"),
+            Result.CREATED,
+        ),  # 1,000 + 2,000 = 3,000 charged
+        (Refund(ref="two", request_id="r1", amount_nano=2_001, reason="blurred"), Result.ABOVE_THE_HOLD),
+        (Refund(ref="two", request_id="r1", amount_nano=0, reason="blurred"), Result.INVALID),
+        (Refund(ref="two", request_id="r1", amount_nano=-5, reason="blurred"), Result.INVALID),
+        (Refund(ref="two", request_id="r2", amount_nano=1, reason="blurred"), Result.NO_SUCH_HOLD),  # open
+        (Refund(ref="two", request_id="r3", amount_nano=1, reason="blurred"), Result.NO_SUCH_HOLD),  # void
+        (Refund(ref="two", request_id="r4", amount_nano=1, reason="blurred"), Result.NO_SUCH_HOLD),
     ],
 )
 def test_no_more_is_given_back_than_was_charged(store: Store, refund: Refund, result: Result):
     """And each refund once."""
     r2, r3 = (replace(HOLD, request_id=name, amount_nano=1_000) for name in ("r2", "r3"))
-    store.apply([HOLD, POST, r2, r3, replace(VOID, request_id="r3"), Refund("one", "r1", 1_000, "blurred")])
+    store.apply(
+        [
+            HOLD,
+            POST,
+            r2,
+            r3,
+            replace(VOID, request_id="r3"),
+            Refund(ref="one", request_id="r1", amount_nano=1_000, reason="blurred"),
+        ]
+    )
     before = everything(store)
     assert results(store, refund) == [result]
     assert (everything(store) == before) is (result is not Result.CREATED)
@@ -871,7 +967,11 @@ def test_no_more_is_given_back_than_was_charged(store: Store, refund: Refund, re
 
 def test_keys_are_kept_as_they_are(store: Store, clock: Clock):
     """A key's record comes back equal, with the time it was made; oldest first."""
-    key = replace(KEY, models=("m", "n"), limits=RateLimits(5, None, 1_000, 2))
+    key = replace(
+        KEY,
+        models=("m", "n"),
+        limits=RateLimits(requests_per_minute=5, images_per_minute=None, tokens_per_minute=1_000, concurrency=2),
+    )
     store.apply([AddKey(key)])
     clock.ms = 2_000
     store.apply([AddKey(replace(KEY, id="key_0", sha256="1" * 64))])
@@ -936,7 +1036,10 @@ SUCCESSOR = replace(KEY, id="key_2", sha256="2" * 64, root_id="key_1")
 def test_a_rotated_key_works_for_its_grace(store: Store, expires_at_ms: int | None, grace_ms: int, ends_at_ms: int):
     """Or until it expires anyway, if that is earlier."""
     key = replace(KEY, expires_at_ms=expires_at_ms)
-    assert results(store, AddKey(key), RotateKey("key_1", SUCCESSOR, grace_ms)) == [Result.CREATED, Result.CREATED]
+    assert results(store, AddKey(key), RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=grace_ms)) == [
+        Result.CREATED,
+        Result.CREATED,
+    ]
     assert store.keys() == [
         replace(key, expires_at_ms=ends_at_ms, rotated_to="key_2", created_at_ms=1_000),
         replace(SUCCESSOR, created_at_ms=1_000),
@@ -961,24 +1064,44 @@ def test_a_gateway_is_told_which_keys_have_changed(store: Store):
 
 def test_a_rotation_changes_two_keys(store: Store):
     """The old one ends, the new one begins."""
-    store.apply([AddKey(KEY), RotateKey("key_1", SUCCESSOR, 0)])
+    store.apply([AddKey(KEY), RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=0)])
     assert changes(store, after=(1,)) == [(2, "key_1", "laptop"), (3, "key_2", "laptop")]
 
 
 @pytest.mark.parametrize(
     ("made", "rotation", "result"),
     [
-        ((RotateKey("key_1", SUCCESSOR, 0),), RotateKey("key_1", SUCCESSOR, 0), Result.EXISTS),
         (
-            (RotateKey("key_1", SUCCESSOR, 9_000),),
-            RotateKey("key_1", replace(SUCCESSOR, id="key_3", sha256="3" * 64), 9_000),
+            (RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=0),),
+            RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=0),
+            Result.EXISTS,
+        ),
+        (
+            (RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=9_000),),
+            RotateKey(key_id="key_1", successor=replace(SUCCESSOR, id="key_3", sha256="3" * 64), grace_ms=9_000),
             Result.NO_SUCH_KEY,
         ),
-        ((ChangeKey(replace(KEY, revoked_at_ms=500)),), RotateKey("key_1", SUCCESSOR, 0), Result.NO_SUCH_KEY),
-        ((ChangeKey(replace(KEY, expires_at_ms=1_000)),), RotateKey("key_1", SUCCESSOR, 0), Result.NO_SUCH_KEY),
-        ((), RotateKey("key_9", SUCCESSOR, 0), Result.NO_SUCH_KEY),
-        ((), RotateKey("key_1", replace(SUCCESSOR, sha256=KEY.sha256), 0), Result.EXISTS_WITH_DIFFERENT_CONTENT),
-        ((), RotateKey("key_1", replace(SUCCESSOR, id="key_1"), 0), Result.EXISTS_WITH_DIFFERENT_CONTENT),
+        (
+            (ChangeKey(replace(KEY, revoked_at_ms=500)),),
+            RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=0),
+            Result.NO_SUCH_KEY,
+        ),
+        (
+            (ChangeKey(replace(KEY, expires_at_ms=1_000)),),
+            RotateKey(key_id="key_1", successor=SUCCESSOR, grace_ms=0),
+            Result.NO_SUCH_KEY,
+        ),
+        ((), RotateKey(key_id="key_9", successor=SUCCESSOR, grace_ms=0), Result.NO_SUCH_KEY),
+        (
+            (),
+            RotateKey(key_id="key_1", successor=replace(SUCCESSOR, sha256=KEY.sha256), grace_ms=0),
+            Result.EXISTS_WITH_DIFFERENT_CONTENT,
+        ),
+        (
+            (),
+            RotateKey(key_id="key_1", successor=replace(SUCCESSOR, id="key_1"), grace_ms=0),
+            Result.EXISTS_WITH_DIFFERENT_CONTENT,
+        ),
     ],
 )
 def test_a_key_is_rotated_once_and_while_it_works(
@@ -994,8 +1117,14 @@ def test_a_key_is_rotated_once_and_while_it_works(
 def test_what_an_administrator_does_is_written_down(store: Store, clock: Clock):
     """Who, what and when; never a hash. A refusal is no deed."""
     clock.ms = 5_000
-    refused = SetBudget("org:org", Period.DAY, 0, by="key_admin")
-    store.apply([AddKey(KEY, by="key_admin"), refused, SetBudget("org:org", Period.DAY, 9, by="key_admin")])
+    refused = SetBudget(scope="org:org", period=Period.DAY, limit_nano=0, by="key_admin")
+    store.apply(
+        [
+            AddKey(KEY, by="key_admin"),
+            refused,
+            SetBudget(scope="org:org", period=Period.DAY, limit_nano=9, by="key_admin"),
+        ]
+    )
     lines = store.audit(5_000, 5_001)
     assert [(line.actor, line.action, line.at_ms) for line in lines] == [
         ("key_admin", "add_key", 5_000),
@@ -1061,28 +1190,34 @@ def busy(store: Store, clock: Clock) -> Store:
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (UsageQuery(Width.DAY, 0, 86_400_000), [(0, (), 1_111)]),
-        (UsageQuery(Width.HOUR, 0, 3_600_000), [(0, (), 1_111)]),
-        (UsageQuery(Width.HOUR, 3_600_000, 86_400_000), []),
-        (UsageQuery(Width.MINUTE, 0, 3_600_000), [(0, (), 1), (3_540_000, (), 1_110)]),
-        (UsageQuery(Width.MINUTE, 60_000, 3_540_000), []),
-        (UsageQuery(Width.DAY, 0, YEAR, ("model",)), [(0, ("m",), 1_101), (0, ("n",), 10)]),
-        (UsageQuery(Width.DAY, 0, YEAR, ("user_id",)), [(0, ("",), 10), (0, ("ann",), 101), (0, ("bob",), 1_000)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=86_400_000), [(0, (), 1_111)]),
+        (UsageQuery(width=Width.HOUR, from_ms=0, to_ms=3_600_000), [(0, (), 1_111)]),
+        (UsageQuery(width=Width.HOUR, from_ms=3_600_000, to_ms=86_400_000), []),
+        (UsageQuery(width=Width.MINUTE, from_ms=0, to_ms=3_600_000), [(0, (), 1), (3_540_000, (), 1_110)]),
+        (UsageQuery(width=Width.MINUTE, from_ms=60_000, to_ms=3_540_000), []),
         (
-            UsageQuery(Width.DAY, 0, YEAR, ("project_id", "key_id")),
+            UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, group_by=("model",)),
+            [(0, ("m",), 1_101), (0, ("n",), 10)],
+        ),
+        (
+            UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, group_by=("user_id",)),
+            [(0, ("",), 10), (0, ("ann",), 101), (0, ("bob",), 1_000)],
+        ),
+        (
+            UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, group_by=("project_id", "key_id")),
             [(0, ("other", "key_2"), 100), (0, ("project", "key_1"), 1_011)],
         ),
         (
-            UsageQuery(Width.DAY, 0, YEAR, ("tier", "org_id")),
+            UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, group_by=("tier", "org_id")),
             [(0, ("batch", "org"), 1_000), (0, ("default", "org"), 111)],
         ),
-        (UsageQuery(Width.DAY, 0, YEAR, models=("n",)), [(0, (), 10)]),
-        (UsageQuery(Width.DAY, 0, YEAR, models=("m", "n"), key_ids=("key_1",)), [(0, (), 1_011)]),
-        (UsageQuery(Width.DAY, 0, YEAR, project_ids=("other",)), [(0, (), 100)]),
-        (UsageQuery(Width.DAY, 0, YEAR, user_ids=("ann", "")), [(0, (), 111)]),
-        (UsageQuery(Width.DAY, 0, YEAR, key_ids=("key_9",)), []),
-        (UsageQuery(Width.DAY, 0, YEAR, org_ids=("org",)), [(0, (), 1_111)]),
-        (UsageQuery(Width.DAY, 0, YEAR, org_ids=("other",)), []),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, models=("n",)), [(0, (), 10)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, models=("m", "n"), key_ids=("key_1",)), [(0, (), 1_011)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, project_ids=("other",)), [(0, (), 100)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, user_ids=("ann", "")), [(0, (), 111)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, key_ids=("key_9",)), []),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, org_ids=("org",)), [(0, (), 1_111)]),
+        (UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, org_ids=("other",)), []),
     ],
 )
 def test_usage_is_by_time_group_and_filter(busy: Store, query: UsageQuery, expected: list[tuple[Any, ...]]):
@@ -1094,8 +1229,8 @@ LONG_ANSWERS: list[Listing[Any]] = [
     questions.KeyChanges(),
     questions.Budgets(),
     questions.Balances(),
-    questions.Usage(UsageQuery(Width.MINUTE, 0, YEAR)),
-    questions.Usage(UsageQuery(Width.DAY, 0, YEAR, ("user_id", "model"))),
+    questions.Usage(UsageQuery(width=Width.MINUTE, from_ms=0, to_ms=YEAR)),
+    questions.Usage(UsageQuery(width=Width.DAY, from_ms=0, to_ms=YEAR, group_by=("user_id", "model"))),
     questions.Samples(from_ms=0, to_ms=EVER),
     questions.Stays(from_ms=0, to_ms=EVER),
     questions.Audit(from_ms=0, to_ms=EVER),
@@ -1114,7 +1249,11 @@ def test_a_long_answer_can_be_read_in_pages(busy: Store, listing: Listing[Any], 
     busy.apply(
         [
             *(AddKey(replace(KEY, id=name, sha256=name)) for name in ("key_1", "key_2", "key_3")),
-            *(SetBudget(scope, period, 9_000) for scope in ("org:org", "key:key_2") for period in Period),
+            *(
+                SetBudget(scope=scope, period=period, limit_nano=9_000)
+                for scope in ("org:org", "key:key_2")
+                for period in Period
+            ),
             *(replace(SAMPLE, at_ms=at_ms, epoch=epoch) for epoch in "ba" for at_ms in (2, 1)),
         ]
     )
@@ -1135,14 +1274,25 @@ def test_an_attempt_that_held_a_slot_for_ever_is_in_no_period(store: Store):
 
 def test_a_bucket_sums_what_was_measured(busy: Store):
     """Four requests of two images with four units each."""
-    (bucket,) = busy.usage(UsageQuery(Width.DAY, 0, 86_400_000))
-    assert bucket == Bucket(0, (), 4, 8, 16, 256, 9_568, 40, 600, 1_111)
+    (bucket,) = busy.usage(UsageQuery(width=Width.DAY, from_ms=0, to_ms=86_400_000))
+    assert bucket == Bucket(
+        start_ms=0,
+        group=(),
+        requests=4,
+        images=8,
+        units=16,
+        text_tokens=256,
+        vision_tokens=9_568,
+        cached_tokens=40,
+        output_tokens=600,
+        revenue_nano=1_111,
+    )
 
 
 def test_usage_is_grouped_by_what_it_has(store: Store):
     """Anything else is no column, whatever it says."""
     with pytest.raises(ValueError, match="usage is grouped by org_id, project_id, key_id, user_id, model, tier"):
-        store.usage(UsageQuery(Width.DAY, 0, 1, ("1; DROP TABLE hold",)))
+        store.usage(UsageQuery(width=Width.DAY, from_ms=0, to_ms=1, group_by=("1; DROP TABLE hold",)))
 
 
 def test_a_snapshot_sums_what_ended_and_what_is_open(store: Store, clock: Clock):
@@ -1154,11 +1304,38 @@ def test_a_snapshot_sums_what_ended_and_what_is_open(store: Store, clock: Clock)
     store.sweep()  # r3
     store.apply(held[4:])
     assert store.snapshot() == Snapshot(
-        (
+        totals=(
             # requests, images, vision, text and output tokens, charged
-            Total("m", "complete", 2, 4, 4_784, 128, 300, 1_801),  # 900 + 901
-            Total("m", "engine_failed", 1, 2, 2_392, 64, 150, 0),
-            Total("m", "expired", 1, 0, 0, 0, 0, 0),
+            Total(
+                model="m",
+                outcome="complete",
+                requests=2,
+                images=4,
+                vision_tokens=4_784,
+                text_tokens=128,
+                output_tokens=300,
+                charged_nano=1_801,
+            ),  # 900 + 901
+            Total(
+                model="m",
+                outcome="engine_failed",
+                requests=1,
+                images=2,
+                vision_tokens=2_392,
+                text_tokens=64,
+                output_tokens=150,
+                charged_nano=0,
+            ),
+            Total(
+                model="m",
+                outcome="expired",
+                requests=1,
+                images=0,
+                vision_tokens=0,
+                text_tokens=0,
+                output_tokens=0,
+                charged_nano=0,
+            ),
         ),
         holds_open=2,
         reserved_nano=2_000,
@@ -1261,7 +1438,18 @@ def test_stays_are_found_by_their_time(store: Store, from_ms: int, to_ms: int, f
     """
     nowhere = replace(TRIED, replica_id=None, slot_from_ms=None, slot_to_ms=None)
     store.apply([HOLD, POST, replace(HOLD, request_id="r2"), replace(VOID, request_id="r2", record=nowhere)])
-    expected = Stay("r1", 1, "replica_1", "m", 1_100, 1_900, "stop", 64 + 2_392, 150, 3_000)
+    expected = Stay(
+        request_id="r1",
+        attempt=1,
+        replica_id="replica_1",
+        model="m",
+        from_ms=1_100,
+        to_ms=1_900,
+        finish="stop",
+        prompt_tokens=64 + 2_392,
+        output_tokens=150,
+        charged_nano=3_000,
+    )
     assert store.stays(from_ms, to_ms) == [expected] * found
 
 
@@ -1298,14 +1486,17 @@ def test_prices_are_listed_by_model_and_version(store: Store):
 
 # --- Restoring
 
-ACCOUNTS = (Account("credit:org", "credit", 0), Account("bud:org:org:lifetime", "budget", 2_000))
+ACCOUNTS = (
+    Account(id="credit:org", kind="credit", limit_nano=0),
+    Account(id="bud:org:org:lifetime", kind="budget", limit_nano=2_000),
+)
 LINES = (
-    Entry(1, "grant", "free", "credit:org", -10_000, 500),
-    Entry(2, "grant", "free", "contra:grant", 10_000, 500),
-    Entry(7, "charge", "r0", "credit:org", 3_000, 600),
-    Entry(8, "charge", "r0", "revenue", -3_000, 600),
-    Entry(9, "charge", "r0", "bud:org:org:lifetime", 3_000, 600),
-    Entry(10, "charge", "r0", "contra:budget", -3_000, 600),
+    Entry(seq=1, kind="grant", ref="free", account="credit:org", amount_nano=-10_000, at_ms=500),
+    Entry(seq=2, kind="grant", ref="free", account="contra:grant", amount_nano=10_000, at_ms=500),
+    Entry(seq=7, kind="charge", ref="r0", account="credit:org", amount_nano=3_000, at_ms=600),
+    Entry(seq=8, kind="charge", ref="r0", account="revenue", amount_nano=-3_000, at_ms=600),
+    Entry(seq=9, kind="charge", ref="r0", account="bud:org:org:lifetime", amount_nano=3_000, at_ms=600),
+    Entry(seq=10, kind="charge", ref="r0", account="contra:budget", amount_nano=-3_000, at_ms=600),
 )
 
 
@@ -1315,11 +1506,11 @@ def test_a_ledger_is_restored_from_its_lines(blank: Store):
     assert blank.entries(0, 100) == list(LINES)
     assert blank.prices() == [PRICE]
     assert blank.balances() == [
-        Balance("bud:org:org:lifetime", "budget", 3_000, 3_000, 0),
-        Balance("contra:budget", "contra", None, -3_000, 0),
-        Balance("contra:grant", "contra", None, 10_000, 0),
-        Balance("credit:org", "credit", 0, -7_000, 0),
-        Balance("revenue", "contra", None, -3_000, 0),
+        Balance(account="bud:org:org:lifetime", kind="budget", limit_nano=3_000, posted_nano=3_000, reserved_nano=0),
+        Balance(account="contra:budget", kind="contra", limit_nano=None, posted_nano=-3_000, reserved_nano=0),
+        Balance(account="contra:grant", kind="contra", limit_nano=None, posted_nano=10_000, reserved_nano=0),
+        Balance(account="credit:org", kind="credit", limit_nano=0, posted_nano=-7_000, reserved_nano=0),
+        Balance(account="revenue", kind="contra", limit_nano=None, posted_nano=-3_000, reserved_nano=0),
     ]
     assert blank.verify() == []
 

@@ -22,13 +22,13 @@ Tamper = Callable[[str], None]
 # One request posted at 3,000, of which 1,000 was refunded; one void; one open at 4,000; a budget that counts all of them.
 LIFE = (
     *OPENING,
-    SetBudget("org:org", Period.LIFETIME, 9_000),
+    SetBudget(scope="org:org", period=Period.LIFETIME, limit_nano=9_000),
     HOLD,
     POST,
     replace(HOLD, request_id="r2", amount_nano=2_000),
     replace(VOID, request_id="r2"),
     replace(HOLD, request_id="r3"),
-    Refund("back", "r1", 1_000, "blurred"),
+    Refund(ref="back", request_id="r1", amount_nano=1_000, reason="blurred"),
 )
 
 

@@ -1,4 +1,4 @@
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +25,9 @@ PLAIN: dict[object, st.SearchStrategy] = {
     Period: st.sampled_from(Period),
     Result: st.sampled_from(Result),
     Width: st.sampled_from(Width),
-    RateLimits: st.builds(RateLimits, LIMIT, LIMIT, LIMIT, LIMIT),
+    RateLimits: st.builds(
+        RateLimits, requests_per_minute=LIMIT, images_per_minute=LIMIT, tokens_per_minute=LIMIT, concurrency=LIMIT
+    ),
 }
 
 PLACES = st.lists(PLAIN[int] | PLAIN[str], max_size=4).map(tuple)
@@ -36,7 +38,8 @@ def values(kind: Any) -> st.SearchStrategy:
     if kind in PLAIN:
         return PLAIN[kind]
     if is_dataclass(kind):
-        return st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{field.name: values(hints[field.name]) for field in fields(kind)})
     if get_origin(kind) in (UnionType, Union):
         return st.one_of(*map(values, get_args(kind)))
     if get_origin(kind) is tuple and get_args(kind)[-1] is not Ellipsis:
@@ -142,7 +145,7 @@ def test_what_was_kept_can_be_replayed():
     """The longest answer that a charge can carry fits into a reply."""
     longest = replace(POST, response='"' * ((wire.COMMAND_BYTES_MAX - 1_000) // 2))
     wire.encode_command(7, longest)
-    replayed = Reply(Result.REPLAYED, POST.request_id, response=longest.response)
+    replayed = Reply(Result.REPLAYED, request_id=POST.request_id, response=longest.response)
     assert wire.decode_reply(read(wire.encode_answer(7, replayed))["answer"]) == replayed
 
 

@@ -15,11 +15,33 @@ CONTEXT = 2_048
 
 def sample(at_ms: int, prompt: int | None, output: int | None, slots_held: int = 1, in_flight: int = 0) -> Sample:
     busy = None if prompt is None else in_flight
-    return Sample("r", "a", "m", at_ms, "ready", 50, slots_held, busy, prompt, output)
+    return Sample(
+        replica_id="r",
+        epoch="a",
+        model="m",
+        at_ms=at_ms,
+        state="ready",
+        rent_nano_per_hour=50,
+        slots_held=slots_held,
+        in_flight=busy,
+        prompt_tokens=prompt,
+        output_tokens=output,
+    )
 
 
 def stay(from_ms: int, to_ms: int, prompt: int = 100, output: int = 10, finish: str | None = "stop") -> Stay:
-    return Stay(f"at {from_ms}", 1, "r", "m", from_ms, to_ms, finish, prompt, output, 1_000)
+    return Stay(
+        request_id=f"at {from_ms}",
+        attempt=1,
+        replica_id="r",
+        model="m",
+        from_ms=from_ms,
+        to_ms=to_ms,
+        finish=finish,
+        prompt_tokens=prompt,
+        output_tokens=output,
+        charged_nano=1_000,
+    )
 
 
 def comparison(samples: list[Sample], stays: list[Stay]) -> Comparison:

@@ -121,7 +121,18 @@ def test_a_fault_is_the_exit_status(vlmfleet: Vlmfleet, fleet: Running):
 
     def life(epoch: int) -> tuple[Sample, Sample]:
         at_ms = begun_ms + 30_000 + 20_000 * epoch
-        loading = Sample("r", f"e{epoch}", MODEL, at_ms, "loading", 1, 0, None, None, None)
+        loading = Sample(
+            replica_id="r",
+            epoch=f"e{epoch}",
+            model=MODEL,
+            at_ms=at_ms,
+            state="loading",
+            rent_nano_per_hour=1,
+            slots_held=0,
+            in_flight=None,
+            prompt_tokens=None,
+            output_tokens=None,
+        )
         return loading, replace(loading, at_ms=at_ms + 10_000, state="ended")
 
     fleet.do(house.do(*(sample for epoch in range(3) for sample in life(epoch))))

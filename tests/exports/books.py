@@ -16,18 +16,28 @@ from exports.manifest import Manifest
 from exports.target import Target
 
 SUNDAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = (date(2026, 11, day) for day in range(15, 21))
-PRICE = Price("m", 1, unit_nano=1_341_000, batch_unit_nano=670_500, basis='{"source": "a test"}')
-TRIED = Attempt("replica_1", "stop", 2, 64, 2_392, 16, 700, ttft_ms=80, latency_ms=900)
+PRICE = Price(model="m", version=1, unit_nano=1_341_000, batch_unit_nano=670_500, basis='{"source": "a test"}')
+TRIED = Attempt(
+    replica_id="replica_1",
+    finish="stop",
+    images=2,
+    text_tokens=64,
+    vision_tokens=2_392,
+    cached_tokens=16,
+    output_tokens=700,
+    ttft_ms=80,
+    latency_ms=900,
+)
 # Images of one and of three units, and up to two units of output.
 HOLD = Hold(
-    "r1",
-    "gw_1",
-    "key_1",
-    "acme",
-    "scans",
-    "m",
-    1,
-    "default",
+    request_id="r1",
+    gateway_id="gw_1",
+    key_id="key_1",
+    org_id="acme",
+    project_id="scans",
+    model="m",
+    price_version=1,
+    tier="default",
     image_units=(1, 3),
     output_units=2,
     tokens_max=4_000,
@@ -38,7 +48,7 @@ HOLD = Hold(
     metadata='{"team": "blue"}',
 )
 # 700 tokens of output: one unit more than the images.
-POST = Post("r1", attempt=1, charged_nano=5 * PRICE.unit_nano, outcome=Outcome.COMPLETE, record=TRIED)
+POST = Post(request_id="r1", attempt=1, charged_nano=5 * PRICE.unit_nano, outcome=Outcome.COMPLETE, record=TRIED)
 
 
 class Books:
@@ -55,13 +65,13 @@ class Books:
         return self
 
     def grant(self, amount_nano: int = 10**9) -> None:
-        self.do(Grant(f"grant {next(self._numbers)}", "credit:acme", amount_nano))
+        self.do(Grant(ref=f"grant {next(self._numbers)}", account="credit:acme", amount_nano=amount_nano))
 
     def charge(self, request_id: str, charged_nano: int = POST.charged_nano) -> None:
         self.do(replace(HOLD, request_id=request_id), replace(POST, request_id=request_id, charged_nano=charged_nano))
 
     def refund(self, ref: str, request_id: str, amount_nano: int = PRICE.unit_nano) -> None:
-        self.do(Refund(ref, request_id, amount_nano, reason="blurred"))
+        self.do(Refund(ref=ref, request_id=request_id, amount_nano=amount_nano, reason="blurred"))
 
     def entries(self) -> list[Entry]:
         return self.store.entries(0, 1_000_000)

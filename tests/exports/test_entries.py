@@ -14,7 +14,8 @@ class Lines:
 
     def __init__(self, *days: date) -> None:
         self._entries = [
-            Entry(number, "grant", f"g{number}", "revenue", 1, start_ms(day)) for number, day in enumerate(days, 1)
+            Entry(seq=number, kind="grant", ref=f"g{number}", account="revenue", amount_nano=1, at_ms=start_ms(day))
+            for number, day in enumerate(days, 1)
         ]
 
     def entries(self, after_seq: int, limit: int) -> list[Entry]:
@@ -53,8 +54,8 @@ def test_days_begin_at_midnight_utc(at_ms: int, day: date):
 def test_lines_come_back_from_their_file():
     """Every column, with whatever an operator put into a ref."""
     entries = [
-        Entry(1, "grant", 'a,"b"\r\nc\r', "credit:acme", -(2**63), 0),
-        Entry(9, "grant", "", "revenue", 2**63 - 1, 1),
+        Entry(seq=1, kind="grant", ref='a,"b"\r\nc\r', account="credit:acme", amount_nano=-(2**63), at_ms=0),
+        Entry(seq=9, kind="grant", ref="", account="revenue", amount_nano=2**63 - 1, at_ms=1),
     ]
     assert decode(encode(entries)) == entries
 

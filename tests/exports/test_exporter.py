@@ -128,7 +128,7 @@ def test_exporting_again_changes_nothing(books: Books, folder: Folder):
     first = books.export(folder, MONDAY, TUESDAY)
     before = content(folder)
     books.grant()
-    books.do(SetBudget("org:acme", Period.LIFETIME, 10**12))
+    books.do(SetBudget(scope="org:acme", period=Period.LIFETIME, limit_nano=10**12))
     assert books.export(folder, MONDAY, TUESDAY, part_rows_max=1) == first
     assert content(folder) == before
 

@@ -61,7 +61,7 @@ def test_balances_are_those_of_the_last_day(books: Books, folder: Folder, empty:
 
 def test_limits_come_back(books: Books, folder: Folder, empty: SqliteStore):
     """Of the accounts that were used; what was spent under them counts again."""
-    books.do(SetBudget("org:acme", Period.LIFETIME, 10 * POST.charged_nano))
+    books.do(SetBudget(scope="org:acme", period=Period.LIFETIME, limit_nano=10 * POST.charged_nano))
     books.charge("r4")
     books.at(FRIDAY).export(folder, MONDAY, THURSDAY)
     import_ledger(folder, empty)
@@ -72,10 +72,10 @@ def test_limits_come_back(books: Books, folder: Folder, empty: SqliteStore):
 
 def test_a_limit_that_is_lower_than_its_balance_is_reached_later(books: Books, folder: Folder, empty: SqliteStore):
     """After Thursday a refund made room for a limit that Thursday's balance is above."""
-    books.do(SetBudget("org:acme", Period.LIFETIME, 10 * POST.charged_nano))
+    books.do(SetBudget(scope="org:acme", period=Period.LIFETIME, limit_nano=10 * POST.charged_nano))
     books.charge("r4")
     books.at(FRIDAY).refund("oops", "r4", POST.charged_nano)
-    books.do(SetBudget("org:acme", Period.LIFETIME, 1))
+    books.do(SetBudget(scope="org:acme", period=Period.LIFETIME, limit_nano=1))
     books.export(folder, MONDAY, THURSDAY)
     import_ledger(folder, empty)
     (budget,) = (balance for balance in empty.balances() if balance.account == "bud:org:acme:lifetime")
@@ -99,7 +99,7 @@ def test_nothing_is_imported_from_a_damaged_export(books: Books, tmp_path: Path,
 def test_a_ledger_in_use_is_not_imported_into(books: Books, folder: Folder, empty: SqliteStore):
     """One grant is use."""
     books.export(folder, MONDAY, WEDNESDAY)
-    empty.apply([Grant("free", "credit:acme", 1)])
+    empty.apply([Grant(ref="free", account="credit:acme", amount_nano=1)])
     with pytest.raises(StoreError, match="a new one"):
         import_ledger(folder, empty)
     assert posted(empty) == {"credit:acme": -1, "contra:grant": 1}
@@ -121,7 +121,7 @@ def test_an_imported_ledger_goes_on_with_its_export(books: Books, folder: Folder
     with closing(SqliteStore(tmp_path / "new" / "ledger.db", clock)) as store:
         import_ledger(folder, store)
         heir = Books(store, clock).at(WEDNESDAY)
-        heir.do(Grant("more", "credit:acme", 1))
+        heir.do(Grant(ref="more", account="credit:acme", amount_nano=1))
         heir.charge("r4")
         heir.at(THURSDAY).export(folder, MONDAY, WEDNESDAY)
         assert verify(folder)[-1].rows == 4
@@ -146,13 +146,13 @@ def take(books: Books, number: int, step: tuple) -> None:
         case ("pass", hours):
             books.clock.ms += hours * 3_600_000
         case ("grant", ref, amount_nano):
-            books.do(Grant(ref, "credit:acme", amount_nano))
+            books.do(Grant(ref=ref, account="credit:acme", amount_nano=amount_nano))
         case ("charge", charged_nano):
             books.charge(f"r{number}", charged_nano)
         case ("refund", ref, request, amount_nano):
-            books.do(Refund(ref, f"r{request}", amount_nano, reason=""))
+            books.do(Refund(ref=ref, request_id=f"r{request}", amount_nano=amount_nano, reason=""))
         case ("budget", scope, period, limit_nano):
-            books.do(SetBudget(scope, period, limit_nano))
+            books.do(SetBudget(scope=scope, period=period, limit_nano=limit_nano))
 
 
 @settings(max_examples=40, deadline=None)

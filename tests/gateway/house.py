@@ -38,20 +38,22 @@ from tests.gateway.client import Client
 from tests.gateway.engine_server import TEXT_TOKENS, VISION_TOKENS, Engine, running_engine
 
 CARD = load_catalog().find("demo-qwen2-vl")
-PRICE = Price(CARD.served_name, 1, unit_nano=10_000, batch_unit_nano=5_000, text_token_nano=1, output_token_nano=60)
+PRICE = Price(
+    model=CARD.served_name, version=1, unit_nano=10_000, batch_unit_nano=5_000, text_token_nano=1, output_token_nano=60
+)
 IMAGE_URL = "data:image/png;base64," + pybase64.b64encode_as_string(Path("demo/example.png").read_bytes())
 NOW_MS = 1_000_000
 LIMITS = ChatLimits()
 # For one image and at most 600 tokens of output.
 HOLD = Hold(
-    "request",
-    "gw_1",
-    "key",
-    "org",
-    "project",
-    PRICE.model,
-    PRICE.version,
-    "default",
+    request_id="request",
+    gateway_id="gw_1",
+    key_id="key",
+    org_id="org",
+    project_id="project",
+    model=PRICE.model,
+    price_version=PRICE.version,
+    tier="default",
     image_units=(1,),
     output_units=1,
     tokens_max=916,
@@ -59,7 +61,7 @@ HOLD = Hold(
     body_sha="sha",
     expires_in_ms=60_000,
 )
-WORK = Work((ImageWork(VISION_TOKENS),), text_tokens=300, output_tokens=600)
+WORK = Work(images=(ImageWork(VISION_TOKENS),), text_tokens=300, output_tokens=600)
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 
@@ -242,7 +244,12 @@ async def running_house(
     admin_key, admin_record = mint("org", "project", "admin", (Scope.MANAGE,))
     with closing(SqliteStore(file, clock, monotonic_ms)) as store:
         store.apply(
-            [AddPrice(PRICE), AddKey(record), AddKey(admin_record), Grant("g", record.credit_account, grant_nano)]
+            [
+                AddPrice(PRICE),
+                AddKey(record),
+                AddKey(admin_record),
+                Grant(ref="g", account=record.credit_account, amount_nano=grant_nano),
+            ]
         )
         writer = Writer(wrap(store) if wrap else store)
         ledger, engines, fetcher = LedgerClient(writer.locate), Engines(), Fetcher(FetchLimits())

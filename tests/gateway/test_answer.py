@@ -113,9 +113,12 @@ def test_a_duration_reads_as_openais(ms: int, said: str):
     ("limits", "headers"),
     [
         ((), {}),
-        ((LimitState("concurrency", 4, 3, 1_000),), {}),  # OpenAI has no name for it
+        ((LimitState(name="concurrency", limit=4, remaining=3, reset_ms=1_000),), {}),  # OpenAI has no name for it
         (
-            (LimitState("images_per_minute", 60, 58, 20_000), LimitState("tokens_per_minute", 9, 0, 500)),
+            (
+                LimitState(name="images_per_minute", limit=60, remaining=58, reset_ms=20_000),
+                LimitState(name="tokens_per_minute", limit=9, remaining=0, reset_ms=500),
+            ),
             {
                 "x-ratelimit-limit-images": "60",
                 "x-ratelimit-remaining-images": "58",

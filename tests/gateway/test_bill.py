@@ -314,7 +314,7 @@ async def test_an_answer_is_kept_for_its_idempotency_key_only(house: House):
 async def test_what_cannot_be_charged_any_more_does_not_leave(house: House, caplog: pytest.LogCaptureFixture):
     """A hold that ended behind the request's back pays for no answer; its operator is told."""
     bill = await opened(house)
-    await house.do(Void(HOLD.request_id, 1, Outcome.EXPIRED, bill._attempt()))
+    await house.do(Void(request_id=HOLD.request_id, attempt=1, outcome=Outcome.EXPIRED, record=bill._attempt()))
     with pytest.raises(LedgerUnavailable):
         await bill.post(b"{}")
     assert "unproven: request request ended as complete: already_void" in caplog.text
@@ -355,7 +355,7 @@ async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house:
         (Reply(Result.NO_ROOM, blocked_by="bud:project:p:q:lifetime"), 429, "project_spend_limit_exceeded"),
         (Reply(Result.NO_ROOM, blocked_by="bud:org:o:2026-11-21"), 429, "organization_spend_limit_exceeded"),
         (Reply(Result.RATE_LIMITED, blocked_by="concurrency", retry_after_ms=1_000), 429, "rate_limit_exceeded"),
-        (Reply(Result.IN_PROGRESS, "r", retry_after_ms=1_000), 409, "idempotency_in_progress"),
+        (Reply(Result.IN_PROGRESS, request_id="r", retry_after_ms=1_000), 409, "idempotency_in_progress"),
         (Reply(Result.IDEMPOTENCY_KEY_REUSED), 400, "idempotency_key_reuse"),
         (Reply(Result.NO_SUCH_PRICE), 503, "price_unavailable"),
         (Reply(Result.EXISTS_WITH_DIFFERENT_CONTENT), 503, "ledger_unavailable"),
@@ -363,7 +363,7 @@ async def test_a_request_is_told_at_its_first_byte_that_it_was_taken_over(house:
         (Reply(Result.INVALID, blocked_by="request_id"), 503, "ledger_unavailable"),
         (Reply(Result.INVALID, blocked_by="user_id"), 400, None),
         (Reply(Result.UNAVAILABLE), 503, "ledger_unavailable"),
-        (Reply(Result.REPLAYED, "r"), 409, "idempotency_answer_not_kept"),
+        (Reply(Result.REPLAYED, request_id="r"), 409, "idempotency_answer_not_kept"),
     ],
     ids=lambda value: f"{value.result}-{value.blocked_by}" if isinstance(value, Reply) else None,
 )

@@ -12,7 +12,9 @@ from tests.gateway.client import Client
 from tests.gateway.house import CARD, NOW_MS, House, question
 
 # At $3.60 an hour: 1,000 nano-dollars a millisecond.
-SAMPLE = Sample("replica-1", "e1", CARD.served_name, 0, "ready", rent_nano_per_hour=3_600_000_000)
+SAMPLE = Sample(
+    replica_id="replica-1", epoch="e1", model=CARD.served_name, at_ms=0, state="ready", rent_nano_per_hour=3_600_000_000
+)
 ATTEMPT = EndedAttempt(
     attempt=1,
     charged=True,
@@ -109,7 +111,9 @@ async def test_gpu_cost_is_told_when_it_is_settled(house: House):
     for request_id, from_ms, to_ms in (("a", 0, 100), ("b", 50, 150)):
         record = replace(TRIED, replica_id="replica-1", slot_from_ms=NOW_MS + from_ms, slot_to_ms=NOW_MS + to_ms)
         hold = replace(HOLD, request_id=request_id, model=CARD.served_name, amount_nano=9)
-        await house.do(hold, Post(request_id, 1, 9, Outcome.COMPLETE, record))
+        await house.do(
+            hold, Post(request_id=request_id, attempt=1, charged_nano=9, outcome=Outcome.COMPLETE, record=record)
+        )
     await house.do(*(replace(SAMPLE, at_ms=NOW_MS + ms) for ms in (-10_000, 0, 10_000)))
     house.clock.ms = NOW_MS + SHARED_OUT_AFTER_MS
     assert (await get(house, "?id=a")).json["gpu_cost"] is None

@@ -366,7 +366,7 @@ async def test_a_price_that_changes_on_the_way_is_the_next_requests(house: House
 async def test_the_day_of_the_admission_pays(house: House):
     """A request of a day's last millisecond is that day's, in budget and usage, whenever it ends."""
     house.clock.ms = DAY_MS - 1
-    await house.do(SetBudget("org:org", Period.DAY, 10**6))
+    await house.do(SetBudget(scope="org:org", period=Period.DAY, limit_nano=10**6))
     house.engine.behaves = pauses_after(0)
     _, asking = house.begin(question())
     await house.engine.was_asked(1)

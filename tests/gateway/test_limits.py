@@ -179,7 +179,7 @@ async def test_a_budget_that_is_spent_is_told_by_its_owner(house: House, kind: s
     """No retry can help, so OpenAI's SDKs are told not to try."""
     hold_nano = int((await house.ask(question())).headers["x-vlm-hold-nanousd"])
     scope = {"key": f"key:{house.record.id}", "project": "project:org/project", "org": "org:org"}[kind]
-    assert await house.do(SetBudget(scope, period, hold_nano)) == [Result.CREATED]
+    assert await house.do(SetBudget(scope=scope, period=period, limit_nano=hold_nano)) == [Result.CREATED]
     assert (await house.ask(question())).status == 200
     refused = await house.ask(question())
     assert (refused.status, refused.error["type"]) == (429, "insufficient_quota")
@@ -192,7 +192,7 @@ async def test_a_budget_that_is_spent_is_told_by_its_owner(house: House, kind: s
 async def test_a_budget_is_never_overspent(house: House):
     """Of twenty requests at once, as many run as the budget can hold for."""
     hold_nano = int((await house.ask(question())).headers["x-vlm-hold-nanousd"])
-    await house.do(SetBudget("org:org", Period.DAY, 5 * hold_nano))
+    await house.do(SetBudget(scope="org:org", period=Period.DAY, limit_nano=5 * hold_nano))
     house.engine.behaves = pauses_after(0)
     begun = [house.begin(question()) for _ in range(20)]
     await house.engine.was_asked(6)
@@ -206,7 +206,7 @@ async def test_a_budget_is_never_overspent(house: House):
 async def test_a_new_day_has_a_budget_of_its_own(house: House):
     """Nothing is reset: it is another account."""
     hold_nano = int((await house.ask(question())).headers["x-vlm-hold-nanousd"])
-    await house.do(SetBudget("org:org", Period.DAY, hold_nano))
+    await house.do(SetBudget(scope="org:org", period=Period.DAY, limit_nano=hold_nano))
     await house.ask(question())
     assert (await house.ask(question())).status == 429
     house.clock.ms += 24 * HOUR_MS
@@ -217,7 +217,7 @@ async def rotated(house: House, grace_ms: int) -> str:
     """Rotate the house's key. Returns the new one."""
     new, record = mint("org", "project", "new", (Scope.INFERENCE,))
     record = replace(record, root_id=house.record.root, limits=house.record.limits)
-    assert await house.do(RotateKey(house.record.id, record, grace_ms)) == [Result.CREATED]
+    assert await house.do(RotateKey(key_id=house.record.id, successor=record, grace_ms=grace_ms)) == [Result.CREATED]
     return new
 
 
@@ -236,7 +236,7 @@ async def test_a_rotated_key_works_until_its_grace_ends(house: House):
 async def test_a_rotated_key_and_its_successor_share_limits_and_budgets(house: House):
     """A rotation is no way to twice as much."""
     await house.change_key(limits=RateLimits(requests_per_minute=2))
-    await house.do(SetBudget(f"key:{house.record.id}", Period.LIFETIME, 10**6))
+    await house.do(SetBudget(scope=f"key:{house.record.id}", period=Period.LIFETIME, limit_nano=10**6))
     new = await rotated(house, HOUR_MS)
     assert (await house.ask(question())).status == 200
     assert (await Client(question(), new).ask(house.app)).status == 200

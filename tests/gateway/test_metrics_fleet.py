@@ -11,9 +11,25 @@ from tests.gateway.client import Client
 from tests.gateway.house import CARD, House, question
 
 COMPLETE = Total(
-    "demo", "complete", 3, images=4, vision_tokens=64, text_tokens=90, output_tokens=12, charged_nano=40_000
+    model="demo",
+    outcome="complete",
+    requests=3,
+    images=4,
+    vision_tokens=64,
+    text_tokens=90,
+    output_tokens=12,
+    charged_nano=40_000,
 )
-VOID = Total("demo", "engine_failed", 1, images=1, vision_tokens=16, text_tokens=0, output_tokens=0, charged_nano=0)
+VOID = Total(
+    model="demo",
+    outcome="engine_failed",
+    requests=1,
+    images=1,
+    vision_tokens=16,
+    text_tokens=0,
+    output_tokens=0,
+    charged_nano=0,
+)
 HOUR = Hour(
     mismatch_ratios={"m": 0.25},
     replicas={("m", "loading"): 1},
@@ -23,7 +39,7 @@ HOUR = Hour(
     gpu_s={("m", "idle"): 3600.0},
     revenue_nano={"m": 10**9},
 )
-LINES = exposition(Snapshot((COMPLETE, VOID), holds_open=2, reserved_nano=20_000), HOUR).decode().splitlines()
+LINES = exposition(Snapshot(totals=(COMPLETE, VOID), holds_open=2, reserved_nano=20_000), HOUR).decode().splitlines()
 SECOND_MS = 1_000
 RENT_NANO = 36 * 10**9  # a cent a second
 
@@ -56,11 +72,22 @@ def test_every_sample_follows_its_help_and_type():
     assert {family.name for family in families} == {each.name.removesuffix("_total") for each in TABLE}
     labels = {each.name.removesuffix("_total"): set(each.labels) for each in TABLE}
     assert all(set(value.labels) == labels[family.name] for family in families for value in family.samples)
-    assert exposition(Snapshot((), 0, 0), Hour()).endswith(b"\n")
+    assert exposition(Snapshot(totals=(), holds_open=0, reserved_nano=0), Hour()).endswith(b"\n")
 
 
 def sample(replica: str, state: str, at_ms: int, epoch: str = "e1") -> Sample:
-    return Sample(replica, epoch, CARD.served_name, at_ms, state, RENT_NANO, 0, 0, 0, 0)
+    return Sample(
+        replica_id=replica,
+        epoch=epoch,
+        model=CARD.served_name,
+        at_ms=at_ms,
+        state=state,
+        rent_nano_per_hour=RENT_NANO,
+        slots_held=0,
+        in_flight=0,
+        prompt_tokens=0,
+        output_tokens=0,
+    )
 
 
 def test_a_replica_counts_in_the_state_that_it_told_last():

@@ -25,14 +25,37 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 100, 10
 def sample(at_ms: int, ended: int) -> Sample:
     """An idle replica that has counted so many attempts."""
     return Sample(
-        "r", "e", CARD.served_name, at_ms, "ready", 3_600_000_000, 0, 0, ended * PROMPT_TOKENS, ended * OUTPUT_TOKENS
+        replica_id="r",
+        epoch="e",
+        model=CARD.served_name,
+        at_ms=at_ms,
+        state="ready",
+        rent_nano_per_hour=3_600_000_000,
+        slots_held=0,
+        in_flight=0,
+        prompt_tokens=ended * PROMPT_TOKENS,
+        output_tokens=ended * OUTPUT_TOKENS,
     )
 
 
 def ended(number: int, from_ms: int, to_ms: int, record_id: str) -> tuple[Hold, Post]:
     hold = replace(HOLD, request_id=f"r{number}", key_id=record_id)
-    tried = Attempt("r", "stop", 1, PROMPT_TOKENS, 0, 0, OUTPUT_TOKENS, 5, to_ms - from_ms, from_ms, to_ms)
-    return hold, Post(hold.request_id, 1, 10_000, Outcome.COMPLETE, tried)
+    tried = Attempt(
+        replica_id="r",
+        finish="stop",
+        images=1,
+        text_tokens=PROMPT_TOKENS,
+        vision_tokens=0,
+        cached_tokens=0,
+        output_tokens=OUTPUT_TOKENS,
+        ttft_ms=5,
+        latency_ms=to_ms - from_ms,
+        slot_from_ms=from_ms,
+        slot_to_ms=to_ms,
+    )
+    return hold, Post(
+        request_id=hold.request_id, attempt=1, charged_nano=10_000, outcome=Outcome.COMPLETE, record=tried
+    )
 
 
 @pytest.fixture

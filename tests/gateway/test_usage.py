@@ -34,8 +34,8 @@ from tests.gateway.house import CARD, House, question
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
 MINUTE_S, DAY_S = 60, 86_400
 BUCKET = Bucket(
-    0,
-    (),
+    start_ms=0,
+    group=(),
     requests=2,
     images=3,
     units=4,

@@ -19,7 +19,17 @@ async def metrics(house: House) -> str:
 async def sample(house: House, prompt_tokens: int, output_tokens: int) -> None:
     """The replica is at rest, and its engine has counted so much."""
     counted = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "in_flight": 0}
-    await house.do(Sample("replica-1", "e1", CARD.served_name, house.clock.ms, "ready", 50_000_000, **counted))
+    await house.do(
+        Sample(
+            replica_id="replica-1",
+            epoch="e1",
+            model=CARD.served_name,
+            at_ms=house.clock.ms,
+            state="ready",
+            rent_nano_per_hour=50_000_000,
+            **counted,
+        )
+    )
 
 
 @pytest.mark.parametrize(("unseen", "ratio"), [(0, "0"), (1_000_000, "1")], ids=["agrees", "does not"])

@@ -85,7 +85,7 @@ async def results(client: LedgerClient, *commands: Command) -> list[Result]:
 
 
 def gifts(count: int) -> list[Grant]:
-    return [Grant(f"gift {number}", "credit:org", 1) for number in range(count)]
+    return [Grant(ref=f"gift {number}", account="credit:org", amount_nano=1) for number in range(count)]
 
 
 async def test_commands_are_answered_by_name(client: LedgerClient):
@@ -97,14 +97,29 @@ async def test_commands_are_answered_by_name(client: LedgerClient):
 
 async def test_a_reply_says_what_its_asker_needs(client: LedgerClient):
     """Not the result alone: which account has no room, say."""
-    await results(client, PRICED, Grant("gift", "credit:org", HOLD.amount_nano - 1))
+    await results(client, PRICED, Grant(ref="gift", account="credit:org", amount_nano=HOLD.amount_nano - 1))
     assert await client.submit(HOLD) == Reply(Result.NO_ROOM, blocked_by="credit:org")
 
 
 async def test_questions_are_answered_with_values(client: LedgerClient):
     """Totals are what the store says."""
     await results(client, PRICED, AddKey(KEY), GIFT, HOLD, POST)
-    assert await client.ask(FleetTotals()) == Snapshot((Total("m", "complete", 1, 1, 1_196, 64, 150, 1_000),), 0, 0)
+    assert await client.ask(FleetTotals()) == Snapshot(
+        totals=(
+            Total(
+                model="m",
+                outcome="complete",
+                requests=1,
+                images=1,
+                vision_tokens=1_196,
+                text_tokens=64,
+                output_tokens=150,
+                charged_nano=1_000,
+            ),
+        ),
+        holds_open=0,
+        reserved_nano=0,
+    )
 
 
 async def test_a_question_has_arguments(client: LedgerClient):
@@ -343,7 +358,7 @@ async def test_closing_waits_for_acknowledgements(client: LedgerClient):
 async def test_closing_waits_for_what_an_acknowledgement_leads_to(client: LedgerClient, rows: Rows):
     """A hold that nobody waits for any more is voided when it is there: that is still to be sent then."""
     await results(client, PRICED, GIFT)
-    void = Void("r1", 1, Outcome.LEDGER_FAILED, TRIED)
+    void = Void(request_id="r1", attempt=1, outcome=Outcome.LEDGER_FAILED, record=TRIED)
     client.submit(HOLD).add_done_callback(lambda hold: client.submit(void))
     await client.close(patience_s=10)
     assert rows("SELECT state FROM hold") == [("void",)]

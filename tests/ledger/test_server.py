@@ -20,7 +20,7 @@ R = TypeVar("R")
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
 # No command means to take credit away, so nothing names this refusal: the schema's CHECK makes it a failure.
-BAD = Grant("theft", "credit:poor", -1)
+BAD = Grant(ref="theft", account="credit:poor", amount_nano=-1)
 
 
 @dataclass

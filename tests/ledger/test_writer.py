@@ -22,7 +22,7 @@ from deployments.ledger.writer import (
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
 
-PRICE = Price("demo", 3, unit_nano=1_000, batch_unit_nano=500)
+PRICE = Price(model="demo", version=3, unit_nano=1_000, batch_unit_nano=500)
 
 
 @pytest.fixture

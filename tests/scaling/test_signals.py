@@ -13,7 +13,7 @@ from deployments.scaling.signals import ModelLoad, Signals
 CARD = load_catalog().find("demo-qwen2-vl")
 COSTS = WorkCost(request_s=1.0, patch_s=0.001, vision_token_s=0.01, text_token_s=0.001, output_token_s=0.1)
 PRICED = CARD.model_copy(update={"autoscaling": CARD.autoscaling.model_copy(update={"work": COSTS})})
-WORK = Work((ImageWork(100, 400),), text_tokens=400, output_tokens=20)
+WORK = Work(images=(ImageWork(100, 400),), text_tokens=400, output_tokens=20)
 WORK_S = 1.0 + 0.4 + 1.0 + 0.1 + 0.1 * 20 * 0.5  # half of what it may answer, before answers were seen
 
 

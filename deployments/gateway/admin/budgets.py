@@ -61,7 +61,11 @@ class Budgets:
             raise BadRequest("'alert_usd' is above 'limit_usd', so it would never be reached.", param="alert_usd")
         scope, period = await self._named(name)
         await self._check_owner(scope, create=asked.create)
-        await self._desk.carry_out(SetBudget(scope, period, asked.limit_nano, asked.alert_nano, by=call.by.id))
+        await self._desk.carry_out(
+            SetBudget(
+                scope=scope, period=period, limit_nano=asked.limit_nano, alert_nano=asked.alert_nano, by=call.by.id
+            )
+        )
         return await self.read(call, name)
 
     async def drop(self, call: Call, name: str) -> dict[str, Any]:

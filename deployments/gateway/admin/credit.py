@@ -57,7 +57,13 @@ class Credit:
         asked = read_body(CreditForm, call.body)
         if not asked.create:
             await check_organisation(self._desk, self._keys, asked.org, param="org")
-        grant = Grant(asked.ref, f"credit:{asked.org}", asked.amount_nano, asked.reason, by=call.by.id)
+        grant = Grant(
+            ref=asked.ref,
+            account=f"credit:{asked.org}",
+            amount_nano=asked.amount_nano,
+            reason=asked.reason,
+            by=call.by.id,
+        )
         reply = await self._desk.carry_out(grant)
         return {
             "object": "credit",
@@ -71,7 +77,9 @@ class Credit:
     async def refund(self, call: Call) -> dict[str, Any]:
         asked = read_body(RefundForm, call.body)
         request_id = asked.request_id.removeprefix(completion_id(""))
-        refund = Refund(asked.ref, request_id, asked.amount_nano, asked.reason, by=call.by.id)
+        refund = Refund(
+            ref=asked.ref, request_id=request_id, amount_nano=asked.amount_nano, reason=asked.reason, by=call.by.id
+        )
         reply = await self._desk.carry_out(refund)
         return {
             "object": "refund",

@@ -95,7 +95,7 @@ class KeyAdmin:
         asked = read_body(NewKey, call.body)
         key, minted = mint(asked.org or call.by.org_id, asked.project, asked.name, asked.scopes, asked.ref)
         record = replace(minted, **self._fields(asked.model_dump(), NO_LIMITS))
-        await self._desk.carry_out(AddKey(record, asked.credit_nano or 0, by=call.by.id))
+        await self._desk.carry_out(AddKey(record, credit_nano=asked.credit_nano or 0, by=call.by.id))
         stored = await self._record(record.id)
         if stored.sha256 != record.sha256:
             raise Conflict(
@@ -138,7 +138,9 @@ class KeyAdmin:
         successor = replace(
             record, id=minted.id, sha256=minted.sha256, root_id=record.root, expires_at_ms=expires_at_ms
         )
-        await self._desk.carry_out(RotateKey(record.id, successor, asked.grace_seconds * 1000, by=call.by.id))
+        await self._desk.carry_out(
+            RotateKey(key_id=record.id, successor=successor, grace_ms=asked.grace_seconds * 1000, by=call.by.id)
+        )
         return self._object(await self._record(successor.id)) | {"key": key}
 
     async def _record(self, key_id: str) -> KeyRecord:

@@ -120,7 +120,14 @@ async def test_a_projects_budget_bounds_the_project_of_its_organisation_only(hou
 
 def test_a_lowered_limit_is_shown_beside_what_holds():
     """Two dollars were spent before the limit became one."""
-    state = BudgetState(Budget("org:o", Period.DAY, 10**9), "bud:org:o:x", 2 * 10**9, 15 * 10**8, 5 * 10**8, 1_999)
+    state = BudgetState(
+        budget=Budget(scope="org:o", period=Period.DAY, limit_nano=10**9),
+        account="bud:org:o:x",
+        limit_nano=2 * 10**9,
+        posted_nano=15 * 10**8,
+        reserved_nano=5 * 10**8,
+        alerted_at_ms=1_999,
+    )
     shown = budget_object(state)
     assert (shown["limit_usd"], shown["enforced_usd"], shown["remaining_usd"]) == ("1", "2", "0")
     assert shown["alerted_at"] == 1

@@ -112,8 +112,16 @@ async def test_what_cannot_be_booked_is_refused_by_field(house: House, change: d
 @pytest.mark.parametrize(
     ("balance", "limit", "remaining"),
     [
-        (Balance("credit:o", "credit", 0, -5 * 10**9, 10**9), "0", "4"),  # 0 - -5 - 1
-        (Balance("revenue", "contra", None, -5 * 10**9, 0), None, None),
+        (
+            Balance(account="credit:o", kind="credit", limit_nano=0, posted_nano=-5 * 10**9, reserved_nano=10**9),
+            "0",
+            "4",
+        ),  # 0 - -5 - 1
+        (
+            Balance(account="revenue", kind="contra", limit_nano=None, posted_nano=-5 * 10**9, reserved_nano=0),
+            None,
+            None,
+        ),
     ],
 )
 def test_what_is_left_of_an_account(balance: Balance, limit: str | None, remaining: str | None):

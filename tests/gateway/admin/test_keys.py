@@ -12,7 +12,7 @@ from tests.gateway.client import Client
 from tests.gateway.house import NOW_MS, House, question
 
 NOW_S = NOW_MS // 1000
-RECORD = KeyRecord("key_1", "hash", "org", "project", "laptop", ("inference",))
+RECORD = KeyRecord(id="key_1", sha256="hash", org_id="org", project_id="project", name="laptop", scopes=("inference",))
 
 
 async def ask(house: House, key: str) -> int:

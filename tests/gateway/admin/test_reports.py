@@ -11,7 +11,14 @@ from tests.gateway.house import NOW_MS, House, question
 
 HOUR_MS = 3_600_000
 # A replica at $3.60 an hour: 1,000 nano-dollars a millisecond.
-SAMPLE = Sample("replica-1", "e1", "demo-qwen2-vl", 0, "loading", rent_nano_per_hour=3_600_000_000)
+SAMPLE = Sample(
+    replica_id="replica-1",
+    epoch="e1",
+    model="demo-qwen2-vl",
+    at_ms=0,
+    state="loading",
+    rent_nano_per_hour=3_600_000_000,
+)
 
 
 async def sampled(house: House, *moments: tuple[str, int]) -> None:

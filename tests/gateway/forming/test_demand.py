@@ -15,6 +15,6 @@ from deployments.gateway.forming.demand import Demand, demand_of
     ],
 )
 def test_images_and_text_add_up(images: tuple[ImageWork, ...], text_tokens: int, tokens: int):
-    assert demand_of(Work(images, text_tokens, output_tokens=512), "t") == Demand(
+    assert demand_of(Work(images=images, text_tokens=text_tokens, output_tokens=512), "t") == Demand(
         "t", tokens, sum(image.vision_tokens for image in images)
     )
