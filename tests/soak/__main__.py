@@ -88,7 +88,7 @@ def answer_of(client: openai.OpenAI, model: str, question: Question, *, streams:
 @contextmanager
 def abused(cluster: Cluster, seconds: float) -> Iterator[subprocess.Popen[str]]:
     """Every attack, by a key of another organisation that has credit."""
-    vlm(cluster, "credit", "grant", "abusers", "100", "--ref", "soak", "--reason", "soak")
+    vlm(cluster, "credit", "grant", "abusers", "100", "--ref", "soak", "--reason", "soak", "--create")
     key = vlm(cluster, "keys", "create", "soak", "--org", "abusers", "--scope", "inference", "--scope", "usage:read")[
         "key"
     ]
