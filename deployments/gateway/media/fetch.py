@@ -14,6 +14,7 @@ from deployments.gateway.media.address import TENANT, AddressPolicy, GuardedReso
 from deployments.gateway.media.fault import Fault, NotDownloaded, TooManyBytes
 from deployments.gateway.media.flight import SingleFlight
 from deployments.gateway.media.packing import check_packing, unpacked
+from deployments.gateway.media.response import Connector
 from deployments.gateway.media.turns import Turns
 from deployments.gateway.media.web_address import CHARACTERS_MAX, NotAnAddress, WebAddress, read_address
 
@@ -93,14 +94,8 @@ class Fetcher:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._policy),
-                use_dns_cache=False,
-                force_close=True,
-                limit=0,  # there is a turn for each
-            )
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=Connector(GuardedResolver(self._policy)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 auto_decompress=False,
