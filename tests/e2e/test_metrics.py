@@ -23,6 +23,7 @@ ONLY_WHEN_IT_HAPPENS = {
     "ray_vlmfleet_coalesced_requests_total",
     "ray_vlmfleet_queue_refusals_total",
     "ray_vlmfleet_witness_mismatches_total",
+    "ray_vlmfleet_engine_deaths_total",
     "ray_vlmfleet_media_cache_hits_total",
     "ray_vlmfleet_media_cache_misses_total",
 }

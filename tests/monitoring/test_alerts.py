@@ -125,6 +125,10 @@ CASES = {
             'ray_vlmfleet_undecided_seconds{model="m",NodeAddress="b"}': steady(900),
         },
     ),
+    "VlmfleetEngineDies": Case(
+        {'ray_vlmfleet_engine_deaths_total{model="m",reason="memory"}': rising(0.1)},
+        {'ray_vlmfleet_engine_deaths_total{model="m",reason="memory"}': steady(7)},
+    ),
     "VlmfleetColdStartsFail": one('vlmfleet_hour_starts{model="m",outcome="failed"}', 3, 2),
     "VlmfleetColdStartSlow": one('vlmfleet_hour_start_seconds_max{model="m"}', 901, 300),
     "VlmfleetKvCacheFull": one('ray_vlmfleet_engine_kv_usage_ratio{model="m"}', 0.95, 0.8),
