@@ -10,8 +10,10 @@ from aiohttp import TCPConnector
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_proto import ResponseHandler
 
-# Of all that is not content: the heads of a response have some kilobytes.
-FRAMING_BYTES_MAX = 32 * 1024
+# Before the content: heads have some kilobytes, and one header may have 64.
+HEAD_BYTES_MAX = 80 * 1024
+# Beside it: servers send chunks of kilobytes.
+MARKS_BYTES_MAX = 16 * 1024
 # Read before it is looked at how much of it is content.
 SLICE_BYTES = 16 * 1024
 
@@ -27,20 +29,24 @@ class Connector(TCPConnector):
 
 
 class Response(ResponseHandler):
-    """Breaks off once more than `FRAMING_BYTES_MAX`, and more than there is content, is not content."""
+    """Breaks off where the content does not begin, or is less than half of what comes."""
 
-    _received_bytes = 0
+    _head_bytes = _marked_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         for at in range(0, max(1, len(data)), SLICE_BYTES):
             piece = data[at : at + SLICE_BYTES]
-            self._received_bytes += len(piece)
+            if self._payload:
+                self._marked_bytes += len(piece)
+            else:
+                self._head_bytes += len(piece)
             super().data_received(piece)
             if self.transport is None:
                 return
-            if self._received_bytes > FRAMING_BYTES_MAX + 2 * self._content_bytes():
+            if self._is_waste():
                 self.transport.abort()
                 return
 
-    def _content_bytes(self) -> int:
-        return self._payload.total_bytes if self._payload else 0
+    def _is_waste(self) -> bool:
+        content_bytes = self._payload.total_bytes if self._payload else 0
+        return self._head_bytes > HEAD_BYTES_MAX or self._marked_bytes > MARKS_BYTES_MAX + 2 * content_bytes
