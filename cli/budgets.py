@@ -18,13 +18,14 @@ WHOSE = (
 COLUMNS = [
     text("scope"),
     text("period"),
-    dollars("limit_usd"),
-    dollars("posted_usd"),
-    dollars("reserved_usd"),
+    dollars("limit_usd", rank=1),
+    dollars("posted_usd", rank=2),
+    dollars("reserved_usd", rank=3),
     dollars("remaining_usd"),
-    dollars("alert_usd"),
-    moment("alerted_at"),
+    dollars("alert_usd", rank=4),
+    moment("alerted_at", rank=5),
 ]
+DROPPED = [text("scope"), text("period"), text("deleted")]
 
 app = typer.Typer(no_args_is_help=True, help="Budgets: what a key, a project or an organisation may spend in a period.")
 
@@ -63,8 +64,4 @@ def set_budget(
 @app.command("drop")
 def drop_budget(scope: Scope, period: Period, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Remove a budget: its scope is not bounded by it any more."""
-    show_one(
-        [text("scope"), text("period"), text("deleted")],
-        Server(url, key).delete(f"{PATH}/{scope}/{period}"),
-        as_json=as_json,
-    )
+    show_one(DROPPED, Server(url, key).delete(f"{PATH}/{scope}/{period}"), as_json=as_json)

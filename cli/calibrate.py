@@ -46,10 +46,6 @@ COLUMNS = [
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command("calibrate")(calibrate_model)
-
-
 def calibrate_model(
     model: Annotated[str, typer.Argument(help="Any name of a card.")],
     url: Annotated[

@@ -10,12 +10,14 @@ from cli.table import dollars, show, show_one, text
 
 BALANCE = [
     text("account"),
-    text("kind"),
-    dollars("limit_usd"),
-    dollars("posted_usd"),
-    dollars("reserved_usd"),
+    text("kind", rank=4),
+    dollars("limit_usd", rank=2),
+    dollars("posted_usd", rank=1),
+    dollars("reserved_usd", rank=3),
     dollars("remaining_usd"),
 ]
+GRANTED = [text("result"), text("ref"), text("org"), dollars("amount_usd"), text("reason")]
+REFUNDED = [text("result"), text("ref"), text("request_id"), dollars("amount_usd"), text("reason")]
 
 app = typer.Typer(no_args_is_help=True, help="Credit: given, given back, and what is left.")
 
@@ -37,8 +39,7 @@ def grant(
 ) -> None:
     """Give an organisation credit."""
     fields = {"org": org, "amount_usd": amount, "ref": ref, "reason": reason, "create": create}
-    columns = [text("result"), text("ref"), text("org"), dollars("amount_usd"), text("reason")]
-    show_one(columns, Server(url, key).post("/v1/admin/credits", fields), as_json=as_json)
+    show_one(GRANTED, Server(url, key).post("/v1/admin/credits", fields), as_json=as_json)
 
 
 @app.command("refund")
@@ -47,8 +48,7 @@ def refund(
 ) -> None:
     """Give back part or all of what a request was charged."""
     fields = {"request_id": request_id, "amount_usd": amount, "ref": ref, "reason": reason}
-    columns = [text("result"), text("ref"), text("request_id"), dollars("amount_usd"), text("reason")]
-    show_one(columns, Server(url, key).post("/v1/admin/refunds", fields), as_json=as_json)
+    show_one(REFUNDED, Server(url, key).post("/v1/admin/refunds", fields), as_json=as_json)
 
 
 @app.command("balances")

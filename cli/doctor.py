@@ -20,7 +20,7 @@ from cli.ledger import reading
 from cli.options import Key, Url
 from cli.server import Server
 from cli.status import asked
-from cli.table import show, text
+from cli.table import sentence, show, text
 from deployments.launch import private_ray, state_folder
 
 PATIENCE_S = 30.0
@@ -30,11 +30,9 @@ APPLICATIONS = "/api/serve/applications/"
 SAMPLES_MS = 60_000
 FUTURE_MS = 3_600_000
 
+COLUMNS = [text("check"), text("level"), sentence("told", "what is seen, and what to do")]
+
 Values = dict[str, list[tuple[dict[str, str], float]]]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(doctor)
 
 
 def doctor(
@@ -58,8 +56,14 @@ def doctor(
     ray = _private_ray() if dashboard is None and url is None else _ray(dashboard)
     findings = diagnosed(fleet, ray, _ledger(ledger), _flag())
     rows = [asdict(finding) for finding in findings]
-    show([text("check"), text("level"), text("detail"), text("advice")], rows, {"findings": rows}, as_json=as_json)
+    show(COLUMNS, map(_told, rows), {"findings": rows}, as_json=as_json)
     raise typer.Exit(int(any(finding.level == "fault" for finding in findings)))
+
+
+def _told(finding: dict[str, Any]) -> dict[str, Any]:
+    """With its advice, if any, in a line below what was seen."""
+    advice = f"\n→ {finding['advice']}" if finding["advice"] else ""
+    return finding | {"told": finding["detail"] + advice}
 
 
 def _fleet(server: Server) -> Fleet:

@@ -3,27 +3,23 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
+import exports
 from accounting.money import usd
 from accounting.stores import open_store
 from cli import ledger
 from cli.failed import Failed
 from cli.options import AsJson
 from cli.table import dollars, number, show, text
+from exports.errors import ExportError
 
 DAYS = ["%Y-%m-%d"]
 COLUMNS = [text("day"), number("entries"), number("parts"), dollars("charged_usd")]
 
 Place = Annotated[str, typer.Argument(help="A folder, or s3://bucket/prefix.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command("export")(export)
-    ledger.app.command("import")(import_)
 
 
 def export(
@@ -34,7 +30,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a ledger's days as CSV and Parquet, with checksums. Days that are there already are compared, and stay."""
-    with exporting() as exports, ledger.reading(where) as store:
+    with told(), ledger.reading(where) as store:
         manifests = exports.export(store, exports.open_target(target), first.date(), last.date())
     days = [
         {"day": str(one.day), "entries": one.rows, "parts": len(one.parts), "charged_usd": usd(one.charged_nano)}
@@ -49,19 +45,16 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Rebuild every balance from an export."""
-    with exporting() as exports, closing(open_store(where, ledger.now_ms)) as store:
+    with told(), closing(open_store(where, ledger.now_ms)) as store:
         manifests = exports.import_ledger(exports.open_target(source), store)
     days = [{"day": str(one.day), "entries": one.rows} for one in manifests]
     show(COLUMNS[:2], days, {"days": days}, as_json=as_json)
 
 
 @contextmanager
-def exporting() -> Iterator[ModuleType]:
-    """The package `exports`, whose errors become ours."""
-    import exports  # noqa: PLC0415  # a second of pyarrow and boto3
-    from exports.errors import ExportError  # noqa: PLC0415
-
+def told() -> Iterator[None]:
+    """Errors of the package `exports` become ours."""
     try:
-        yield exports
+        yield
     except ExportError as error:
         raise Failed(str(error)) from error

@@ -5,12 +5,6 @@ import typer
 from deployments import launch
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command()(run)
-    app.command()(up)
-    app.command()(down)
-
-
 def run() -> None:
     """Start everything on this machine, in the foreground; Ctrl-C stops all of it."""
     raise typer.Exit(launch.run())

@@ -8,19 +8,19 @@ import typer
 from cli.moment import unix_s
 from cli.options import AsJson, Key, Url
 from cli.server import Server, given
-from cli.table import moment, name, show, show_one, text, words
+from cli.table import counts, moment, show, show_one, text, words
 
 PATH = "/v1/admin/keys"
 LISTED = [
-    name("id"),
+    text("id"),
     text("name"),
     text("state"),
     text("org"),
-    text("project"),
-    words("scopes"),
-    words("models"),
-    words("limits"),
-    moment("expires_at"),
+    text("project", rank=1),
+    words("scopes", rank=3),
+    words("models", rank=4),
+    counts("limits", rank=5),
+    moment("expires_at", rank=2),
 ]
 ALL = [*LISTED, moment("created_at"), moment("revoked_at"), text("rotated_to"), text("root")]
 

@@ -1,4 +1,4 @@
-"""`vlmfleet ledger`: a ledger itself, without a gateway."""
+"""`vlmfleet ledger verify`: a ledger itself, without a gateway."""
 
 import time
 from collections.abc import Iterator
@@ -11,12 +11,10 @@ import typer
 from accounting.store import Store
 from accounting.stores import open_reader
 from cli.options import AsJson
-from cli.table import show, text
+from cli.table import sentence, show, text
 from deployments.launch import state_folder
 
-app = typer.Typer(
-    no_args_is_help=True, help="The ledger itself: its invariants, a copy from an export, its crash harness."
-)
+FAULTS = [text("check"), sentence("detail")]
 
 Where = Annotated[
     str | None,
@@ -28,28 +26,15 @@ Where = Annotated[
 ]
 
 
-@app.command("verify")
 def verify(where: Where = None, as_json: AsJson = False) -> None:
     """Recompute every invariant of a ledger, live or a copy; nothing is written. Status 1 if one does not hold."""
     with reading(where) as store:
         faults = [asdict(fault) for fault in store.verify()]
     if as_json or faults:
-        show([text("check"), text("detail")], faults, {"faults": faults}, as_json=as_json)
+        show(FAULTS, faults, {"faults": faults}, as_json=as_json)
     else:
         print("every invariant holds")
     raise typer.Exit(int(bool(faults)))
-
-
-@app.command(
-    "torture",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def torture(context: typer.Context) -> None:
-    """Kill a fleet of its own at every failpoint, and audit its ledger; --help shows the options."""
-    from torture import main  # noqa: PLC0415  # two seconds: a whole gateway
-
-    raise typer.Exit(main(context.args))
 
 
 @contextmanager

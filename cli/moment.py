@@ -8,6 +8,11 @@ def unix_s(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp())
 
 
+def day(at_s: int) -> str:
+    """`2026-11-21`"""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
+
+
 def shown(at_s: int) -> str:
     """`2026-11-21 08:00:00`"""
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"

@@ -38,10 +38,6 @@ COLUMNS = [
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command()(price)
-
-
 def price(
     model: Annotated[str, typer.Argument(help="Any name of a card, deployed or not.")],
     size: Annotated[str, typer.Option(help="Width and height in pixels, upright: 1920x1080.")],

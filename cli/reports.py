@@ -10,10 +10,10 @@ import typer
 from accounting.money import usd
 from accounting.usage import Width
 from cli.failed import Failed
-from cli.moment import unix_s
+from cli.moment import day, unix_s
 from cli.options import AsJson, Key, Url
 from cli.server import Server, given
-from cli.table import details, dollars, moment, number, show, text
+from cli.table import Column, details, dollars, moment, number, show, text
 
 COMPLETIONS = "/v1/organization/usage/completions"
 WEEK_S = 7 * 86_400
@@ -27,15 +27,15 @@ GROUPS = {
 }
 COST = [
     text("model"),
-    *map(dollars, ("rent_usd", "share_usd", "idle_usd", "cold_usd", "waste_usd", "revenue_usd", "margin_usd")),
+    dollars("rent_usd"),
+    dollars("share_usd", rank=1),
+    dollars("idle_usd", rank=2),
+    dollars("cold_usd", rank=3),
+    dollars("waste_usd", rank=4),
+    dollars("revenue_usd"),
+    dollars("margin_usd"),
 ]
 AUDIT = [moment("at", "at"), text("by"), text("action"), details("content")]
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(usage)
-    app.command()(cost)
-    app.command()(audit)
 
 
 def usage(
@@ -55,16 +55,9 @@ def usage(
         bucket_width=width.value,
     ) | {"group_by[]": names}
     buckets = list(_pages(Server(url, key), query))
-    columns = [
-        moment("start_time", "from"),
-        *map(text, names),
-        number("num_model_requests", "requests"),
-        number("images"),
-        number("input_tokens"),
-        number("output_tokens"),
-        dollars("charged_usd"),
-    ]
-    show(columns, map(_row, _results(buckets)), {"object": "list", "data": buckets}, as_json=as_json)
+    show(
+        usage_columns(names, width), map(_row, _results(buckets)), {"object": "list", "data": buckets}, as_json=as_json
+    )
 
 
 def cost(
@@ -91,6 +84,19 @@ def audit(
     """Who changed what, the newest first."""
     answer = Server(url, key).get("/v1/admin/audit", given(start_time=unix_s(since), end_time=unix_s(until)))
     show(AUDIT, answer["data"], answer, as_json=as_json)
+
+
+def usage_columns(groups: list[str], width: Width) -> list[Column]:
+    start = Column("from", "start_time", day, whole=True) if width is Width.DAY else moment("start_time", "from")
+    return [
+        start,
+        *map(text, groups),
+        number("num_model_requests", "requests", rank=1),
+        number("images", rank=2),
+        number("input_tokens", rank=3),
+        number("output_tokens", rank=4),
+        dollars("charged_usd"),
+    ]
 
 
 def _groups(by: str) -> list[str]:

@@ -9,19 +9,15 @@ import typer
 from cli.moment import unix_s
 from cli.options import AsJson, Key, Url
 from cli.server import Server, given
-from cli.table import moment, number, show, text
+from cli.table import moment, number, sentence, show, text
 
 PATH = "/v1/admin/scaling"
 # Of rows, of which there is one a minute: hours, and as many as one answer may have.
 LOOKED_AT = 1000
 CHANGES = ("want", "granted", "replicas", "running", "starting")
-ROWS = [
-    moment("at", "at"),
-    number("want"),
-    number("granted"),
-    number("replicas"),
-    text("words", "why"),
-]
+WHY = (number("want"), number("granted", rank=1), number("replicas"), sentence("words", "why"))
+STATUS = [text("model"), moment("at", "at", rank=2), *WHY]
+ROWS = [moment("at", "at"), *WHY]
 STARTS = [
     moment("at", "ready at"),
     number("total_s", "start s"),
@@ -37,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="How many replicas each model has, 
 def status(url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """The latest decision of each model."""
     answer = Server(url, key).get(PATH)
-    show([text("model"), *ROWS], answer["data"], answer, as_json=as_json)
+    show(STATUS, answer["data"], answer, as_json=as_json)
 
 
 @app.command("explain")

@@ -21,10 +21,6 @@ class Named(StrEnum):
     HPA = "hpa"
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command()(simulate)
-
-
 def simulate(
     trace: Annotated[Path, typer.Argument(help="JSON lines (.gz allowed), one of Azure's CSVs, or ServeGen's folder.")],
     policy: Annotated[Named, typer.Option(help="Who decides how many replicas run.")] = Named.OURS,
@@ -63,11 +59,11 @@ COLUMNS: list[Column] = [
     text("trace"),
     text("policy"),
     number("gpu_hours", "GPU-hours"),
-    number("ratio", "x bound"),
+    number("ratio", "x bound", rank=2),
     number("attainment", "SLO met"),
-    number("worst_hour"),
-    number("wait_p99_s", "p99 TTFT, s"),
-    number("starts_per_hour", "starts/h"),
+    number("worst_hour", rank=3),
+    number("wait_p99_s", "p99 TTFT s", rank=1),
+    number("starts_per_hour", "starts/h", rank=4),
     number("usd_per_1k_images", "$ per 1k images"),
 ]
 

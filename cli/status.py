@@ -6,19 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import typer
-
 from cli.failed import Failed
 from cli.options import AsJson
-from cli.table import show, text
+from cli.table import sentence, show, text
 from deployments.launch import CHECKOUT, private_ray, state_folder
 
 # A Ray that has just lost its head is asked again and again.
 PATIENCE_S = 60
-
-
-def add_to(app: typer.Typer) -> None:
-    app.command()(status)
+COLUMNS = [text("name"), text("status"), sentence("message")]
 
 
 def status(as_json: AsJson = False) -> None:
@@ -31,7 +26,7 @@ def status(as_json: AsJson = False) -> None:
             "vlmfleet does not run from this checkout; start it with: make up. Of a Ray of your own: serve status"
         )
     rows = asked(*found)
-    show([text("name"), text("status"), text("message")], rows, {"data": rows}, as_json=as_json)
+    show(COLUMNS, rows, {"data": rows}, as_json=as_json)
 
 
 def asked(address: str, token: Path) -> list[dict[str, str]]:
