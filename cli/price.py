@@ -24,6 +24,7 @@ class Detail(StrEnum):
     LOW = "low"
     AUTO = "auto"
     HIGH = "high"
+    ORIGINAL = "original"
 
 
 COLUMNS = [

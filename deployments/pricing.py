@@ -8,7 +8,7 @@ from catalog.vision import Seen, Vision
 from deployments.gateway.request import Detail
 
 # The most vision tokens for each `detail`; `high` is bounded by the card alone. `low` is 512 x 512 px for Qwen2-VL.
-DETAIL_TOKENS_MAX: dict[Detail, int | None] = {"low": 334, "auto": UNIT_VISION_TOKENS, "high": None}
+DETAIL_TOKENS_MAX: dict[Detail, int | None] = {"low": 334, "auto": UNIT_VISION_TOKENS, "high": None, "original": None}
 
 
 @dataclass(frozen=True, slots=True)

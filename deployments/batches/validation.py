@@ -1,5 +1,6 @@
 """A batch's file, checked line by line before anything runs. Faults are named by line and never repeat what is in it."""
 
+import codecs
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any
 
@@ -68,6 +69,8 @@ class Validation:
     def _line(self, number: int, start: int, data: bytes | None) -> Line:
         if data is None:
             raise _Wrong("line_too_large", f"The line is above {LINE_BYTES_MAX} bytes. Send smaller or fewer images.")
+        if start == 0 and data.startswith(codecs.BOM_UTF8):  # editors on Windows put it before a text
+            start, data = len(codecs.BOM_UTF8), data.removeprefix(codecs.BOM_UTF8)
         asked = _read(data)
         _check_route(asked)
         custom_id, model = self._custom_id(asked), self._model(asked)

@@ -13,7 +13,7 @@ from deployments.files.store import FileStore
 from deployments.gateway.asgi import Exchange
 from deployments.gateway.errors import BadRequest, Conflict, NothingOfThatName
 from deployments.gateway.files import of_store
-from deployments.gateway.form import Form, Metadata, read_body, read_query
+from deployments.gateway.form import Form, Metadata, NullableForm, read_body, read_query
 from deployments.gateway.keys import Keys
 from deployments.gateway.page import ids_after, page
 from deployments.gateway.routes import Route
@@ -21,7 +21,7 @@ from deployments.gateway.routes import Route
 BODY_BYTES_MAX = 64 * 2**10
 
 
-class NewBatch(Form):
+class NewBatch(NullableForm):
     """`metadata` is the caller's own, and shown again."""
 
     input_file_id: str

@@ -16,7 +16,7 @@ from deployments.gateway.asgi import Exchange
 from deployments.gateway.errors import BadRequest, FilesUnavailable, FileTooLarge, NothingOfThatName, StorageFull
 from deployments.gateway.form import Form, read_query
 from deployments.gateway.keys import Keys
-from deployments.gateway.multipart import FormReader
+from deployments.gateway.multipart import FIELD_CHARACTERS_SHOWN, FormReader
 from deployments.gateway.page import Order, ids_after, page
 from deployments.gateway.routes import Handler, Route
 from deployments.log import logger_for
@@ -25,7 +25,6 @@ logger = logger_for(__name__)
 
 # Of the form around the file.
 FORM_BYTES_MAX = 64 * 2**10
-FIELD_CHARACTERS_SHOWN = 120
 PURPOSES = ", ".join(f"'{purpose}'" for purpose in BYTES_MAX)
 EXPIRY = "expires_after"
 BINARY = b"application/octet-stream"

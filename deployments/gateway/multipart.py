@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # it is there for type checkers only
 FILE = "file"
 FIELDS_MAX = 16
 FIELD_BYTES_MAX = 4096
+FIELD_CHARACTERS_SHOWN = 120
 FILENAME_CHARACTERS_MAX = 255
 # `filename*=UTF-8''%E8%AB%8B.jsonl` (RFC 8187).
 EXTENDED_FILENAME = re.compile(rb"""filename\*\s*=\s*"?utf-8'[^';]*'([^;"]*)""", re.IGNORECASE)
@@ -74,7 +75,7 @@ class FormReader:
         _, options = parse_options_header(disposition)
         self._name = options.get(b"name", b"").decode(errors="replace")
         if self._name in self.fields or (self._name == FILE and self.filename is not None):
-            raise BadRequest("A field is in the form twice. Send each once.")
+            raise BadRequest("A field is in the form twice. Send each once.", param=self._name[:FIELD_CHARACTERS_SHOWN])
         if self._name == FILE:
             extended = EXTENDED_FILENAME.search(disposition)
             name = unquote_to_bytes(extended[1].strip()) if extended else options.get(b"filename", b"")
@@ -88,7 +89,10 @@ class FormReader:
             return
         self._field += data
         if len(self._field) > FIELD_BYTES_MAX:
-            raise BadRequest(f"A field of the form is above {FIELD_BYTES_MAX} bytes; only 'file' may be.")
+            raise BadRequest(
+                f"A field of the form is above {FIELD_BYTES_MAX} bytes; only 'file' may be.",
+                param=self._name[:FIELD_CHARACTERS_SHOWN],
+            )
 
     def _part_ended(self) -> None:
         if self._name != FILE:

@@ -12,7 +12,7 @@ from deployments.gateway.errors import BadRequest
 from deployments.gateway.form import Form, Identifier, Metadata, NullableForm, entries_max, json_object, refusal
 from deployments.gateway.schema_bounds import Sizes, check_schema
 
-Detail = Literal["auto", "low", "high"]
+Detail = Literal["auto", "low", "high", "original"]
 
 # Empty ones cost nothing in bytes, but the engine's template walks all of them. The first one that is faulty is
 # told, and no more are looked at (`fail_fast`).

@@ -35,6 +35,16 @@ async def test_every_line_is_answered_once_at_half_the_price(office: Office):
     assert await office.house.charges_nano() == [BATCH_NANO] * 20
 
 
+async def test_lines_are_as_every_program_writes_them(office: Office):
+    """With a mark before them, carriage returns, blanks, and characters in texts that other programs take for a line's end."""
+    said = "a\u2028b\u2029c\u0085d".encode()
+    lines = [line("a"), b"", line("b"), b"  ", line("c").replace(b"What is in the image?", said)]
+    async with office.worker():
+        batch = await office.ended(await office.begin(b"\xef\xbb\xbf" + b"\r\n".join(lines)))
+    assert (batch["status"], batch["errors"]) == ("completed", None)
+    assert [row["custom_id"] for row in await office.rows(batch["output_file_id"])] == ["a", "b", "c"]
+
+
 async def test_an_answer_is_told_of_as_any_request(office: Office):
     """At `/v1/generation`, under the id in the output file."""
     async with office.worker():

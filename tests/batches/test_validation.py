@@ -57,6 +57,12 @@ def test_what_is_wrong_with_a_line_is_named(fields: dict[str, Any], code: str, p
     assert "secret" not in fault.message
 
 
+def test_a_mark_before_the_first_line_is_no_part_of_it():
+    """Editors on Windows put it there; the line is asked for without it."""
+    (planned,) = checked(b"\xef\xbb\xbf" + orjson.dumps(LINE)).lines
+    assert (planned.start, planned.size) == (3, len(orjson.dumps(LINE)))
+
+
 @pytest.mark.parametrize("data", [b"{", b"[]", b"7", b'{"a": "\xff"}', b'{"a":' * 300 + b"1" + b"}" * 300])
 def test_a_line_is_a_json_object(data: bytes):
     """In UTF-8, and not nested deeper than can be passed on."""

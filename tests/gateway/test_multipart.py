@@ -69,23 +69,53 @@ def test_what_is_no_form_is_refused(content_type: str | None):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "said", "param"),
     [
-        (b"no form at all", "malformed"),
-        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"a" * 5000, f"above {FIELD_BYTES_MAX} bytes"),
-        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 2, "twice"),
-        (b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n1\r\n' * 2, "twice"),
+        (b"no form at all", "malformed", None),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"a" * 5000,
+            f"above {FIELD_BYTES_MAX} bytes",
+            "a",
+        ),
+        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 2, "twice", "a"),
+        (b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n1\r\n' * 2, "twice", "file"),
         (
             b"".join(b'--x\r\nContent-Disposition: form-data; name="%d"\r\n\r\n1\r\n' % i for i in range(99)),
             f"more than {FIELDS_MAX} fields",
+            None,
         ),
-        (b"--x\r\n" + b"A: b\r\n" * 5000, "malformed"),
+        (b"--x\r\n" + b"A: b\r\n" * 5000, "malformed", None),
     ],
 )
-def test_a_bad_form_is_refused(body: bytes, said: str):
+def test_a_bad_form_is_refused(body: bytes, said: str, param: str | None):
     """Within bounds, and by name."""
-    with pytest.raises(BadRequest, match=said):
+    with pytest.raises(BadRequest, match=said) as refused:
         read("multipart/form-data; boundary=x", body)
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        'content-disposition: form-data; name="file"; filename="a.jsonl"',
+        "Content-Disposition: form-data; name=file; filename=a.jsonl",
+        'Content-Disposition: form-data; name="file"; filename="C:\\Users\\me\\a.jsonl"',
+        'Content-Type: application/json\r\nContent-Length: 1\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"',
+    ],
+)
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "Multipart/Form-Data; Boundary=x",
+        'multipart/form-data; boundary="x"',
+        "multipart/form-data; charset=utf-8; boundary=x",
+    ],
+)
+@pytest.mark.parametrize("end", ["--x--", "--x--\r\nwhat stands behind the end"])
+def test_a_form_is_read_as_every_program_writes_it(content_type: str, part: str, end: str):
+    """In any case of letters, with and without quotes."""
+    form, content = read(content_type, f"--x\r\n{part}\r\n\r\n1\r\n{end}".encode())
+    assert (content, form.filename, form.ended) == (b"1", "a.jsonl", True)
 
 
 def test_a_boundary_that_is_too_long_is_refused():

@@ -148,7 +148,7 @@ def parts(*sent: Any) -> bytes:
         (
             parts(IMAGE | {"image_url": {"url": "https://x", "detail": "huge"}}),
             "messages[0].content[0].image_url.detail",
-            "'auto', 'low' or 'high'",
+            "'auto', 'low', 'high' or 'original'",
         ),
     ],
 )

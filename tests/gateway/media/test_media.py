@@ -120,6 +120,7 @@ async def test_no_more_images_than_the_card_takes():
         (1280, 720, "low", (672, 364), 312),  # 24 x 13, within 512 x 512 pixels
         (2560, 1440, "auto", (1316, 728), 1222),  # 47 x 26, the most within 1,280
         (2560, 1440, "high", (2560, 1440), 4641),  # 91 x 51
+        (2560, 1440, "original", (2560, 1440), 4641),
         (512, 512, "low", (512, 512), 324),  # 18 x 18
         (100, 50, "low", (100, 50), 8),  # 4 x 2: never enlarged here
     ],
