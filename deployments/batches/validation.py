@@ -1,5 +1,6 @@
 """A batch's file, checked line by line before anything runs. Faults are named by line and never repeat what is in it."""
 
+import asyncio
 import codecs
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any
@@ -8,11 +9,14 @@ import orjson
 
 from deployments.batches.batch import ENDPOINT, Fault
 from deployments.batches.line import Line
+from deployments.json_values import JSON_VALUES_MAX, has_too_many_values
 
 LINES_MAX = 50_000
 LINE_BYTES_MAX = 32 * 2**20
 CUSTOM_ID_CHARACTERS_MAX = 512
 FAULTS_MAX = 100
+# Lines that are looked at before others have a turn: a file may be newlines alone.
+LINES_AT_ONCE = 1_000
 FIELDS = frozenset({"custom_id", "method", "url", "body"})
 
 # The served name of a model, by any of its names; None if there is no such model.
@@ -103,6 +107,8 @@ class Validation:
 
 
 def _read(data: bytes) -> dict[str, Any]:
+    if has_too_many_values(data):
+        raise _Wrong("too_many_values", f"The line has more than {JSON_VALUES_MAX} values. Send less at once.")
     try:
         asked = orjson.loads(data)
         orjson.dumps(asked)  # it reads deeper nesting than it writes
@@ -135,6 +141,8 @@ async def lines_of(
             if line is None or line.strip():
                 yield number, start, line
             number, start, rest, skipped = number + 1, start + size + 1, bytearray(), 0
+            if number % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
         rest += last
         if len(rest) > bytes_max:
             skipped, rest = skipped + len(rest), bytearray()

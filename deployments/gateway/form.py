@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from accounting.money import parse_usd
 from deployments.gateway.errors import BadRequest
+from deployments.json_values import JSON_VALUES_MAX, has_too_many_values
 
 QUERY_FIELDS_MAX = 1000
 PATH_CHARACTERS_MAX = 120
@@ -20,9 +21,6 @@ NO_NUL = r"^[^\x00]*$"
 UNIX_S_MAX = 253_402_300_799  # the end of the year 9999
 # Of one object. Each unknown field is a fault of its own, and thousands of them are work for nothing.
 FIELDS_MAX = 200
-# Opening brackets and commas of a body: about as many values are made of it while nothing else runs. The longest text of any
-# card could be commas alone, and has a third as many.
-JSON_VALUES_MAX = 100_000
 
 
 class Form(BaseModel):
@@ -116,7 +114,7 @@ def as_list(value: object) -> object:
 def json_object(body: bytes) -> dict[str, Any]:
     """Raises `BadRequest`."""
     body = _without_bom(body)
-    if sum(map(body.count, (b"{", b"[", b","))) > JSON_VALUES_MAX:
+    if has_too_many_values(body):
         raise BadRequest(f"The body has more than {JSON_VALUES_MAX} values. Send less at once.")
     try:
         data = orjson.loads(body)

@@ -1,5 +1,6 @@
 """A batch's file, checked before anything runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from deployments.batches import validation
 from deployments.batches.validation import FAULTS_MAX, Validation, lines_of
+from deployments.json_values import JSON_VALUES_MAX
 from tests.batches.office import line, served_name
 
 BODY = {"model": "demo", "messages": []}
@@ -61,6 +63,31 @@ def test_a_mark_before_the_first_line_is_no_part_of_it():
     """Editors on Windows put it there; the line is asked for without it."""
     (planned,) = checked(b"\xef\xbb\xbf" + orjson.dumps(LINE)).lines
     assert (planned.start, planned.size) == (3, len(orjson.dumps(LINE)))
+
+
+def test_a_line_of_more_values_than_a_request_may_have_is_not_read():
+    """Two bytes of it would become a hundred."""
+    (fault,) = checked(b'{"body": [' + b"[]," * JSON_VALUES_MAX + b"[]]}").faults
+    assert fault.code == "too_many_values"
+
+
+async def test_others_have_their_turn_while_lines_are_looked_for():
+    """Also in a file of newlines alone."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def newlines() -> AsyncIterator[bytes]:
+        yield b"\n" * 100_000
+
+    running = asyncio.create_task(others())
+    assert [line async for line in lines_of(newlines())] == []
+    running.cancel()
+    assert turns > 10
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"7", b'{"a": "\xff"}', b'{"a":' * 300 + b"1" + b"}" * 300])
