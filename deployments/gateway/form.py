@@ -137,6 +137,8 @@ def refusal(error: ValidationError, data: dict[str, Any]) -> BadRequest:
             return BadRequest(f"There is no field '{param}'. Remove it or correct its name.", param=param)
         case "missing":
             return BadRequest(f"'{param}' is missing.", param=param)
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return BadRequest(f"'{param}' is not an object.", param=param)
         case "union_tag_invalid" | "union_tag_not_found":
             is_message = param.startswith("messages[") and "." not in param
             field = f"{param}.{'role' if is_message else 'type'}"
