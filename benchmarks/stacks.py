@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import venv
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,8 +17,8 @@ import yaml
 
 from catalog import ModelCard, load_catalog
 from deployments.engines.environment import EngineEnvironment, find_environment
-from deployments.engines.launch import Place
-from deployments.engines.vllm import CPU_KV_CACHE_GIB, vllm
+from deployments.engines.started import started_sync
+from deployments.engines.vllm import CPU_KV_CACHE_GIB
 from deployments.guard import guarded
 from deployments.launch import DEMO_MODEL, READY, cluster_environment, serve_config, wrap_haproxy
 from deployments.port import free_port
@@ -74,14 +73,10 @@ def bench_card() -> ModelCard:
 
 @contextmanager
 def bare(card: ModelCard) -> Iterator[Stack]:
-    """The engine's own server, with the very command line that our replica uses."""
-    with _scratch() as folder:
-        place = Place.anew(HOST, _weights(card))
-        launch = vllm(card, _engine(card), place)
-        url = f"http://{HOST}:{place.port}"
-        with _running(list(launch.command), _inherited() | launch.environment, folder) as process:
-            _wait(lambda: _healthy(f"{url}/health"), process, folder)
-            yield Stack("bare", url, place.token, process.pid)
+    """The engine's own server, started as our replica starts it."""
+    with started_sync(card, _engine(card), _weights(card)) as engine:
+        assert engine.server.pid
+        yield Stack("bare", engine.url, engine.token, engine.server.pid)
 
 
 @contextmanager
@@ -277,11 +272,3 @@ def _weights(card: ModelCard) -> Path:
 
 def _log(folder: Path) -> str:
     return (folder / "log").read_text(encoding="utf-8", errors="replace")
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False

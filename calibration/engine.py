@@ -9,12 +9,9 @@ from pathlib import Path
 from calibration.load import Target
 from catalog.card import ModelCard
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Place
-from deployments.engines.replica import LAUNCHERS
-from deployments.engines.server import EngineServer
+from deployments.engines.started import started
 from deployments.engines.weights import locate
 
-HOST = "127.0.0.1"
 # Serve prints what is logged below it as soon as it is imported; an engine that fails ends with its last words anyway.
 ENGINE_LOG = logging.getLogger("ray.serve")
 
@@ -24,11 +21,5 @@ async def engine(card: ModelCard, environment: EngineEnvironment, checkout: Path
     """Raises `EngineDied`, `WeightsError` and `CardError`."""
     ENGINE_LOG.setLevel(logging.ERROR)
     weights = await asyncio.to_thread(locate, card.source, checkout, cache)
-    place = Place.anew(HOST, weights)
-    target = Target(f"http://{HOST}:{place.port}", place.token)
-    server = EngineServer(LAUNCHERS[card.engine.name](card, environment, place), target.url)
-    try:
-        await server.start()
-        yield target
-    finally:
-        await server.stop()
+    async with started(card, environment, weights) as ready:
+        yield Target(ready.url, ready.token)

@@ -19,23 +19,10 @@ import aiohttp
 from catalog import ModelCard, load_catalog
 from demo.generate import HELD_OUT_SEED, Example, examples
 from deployments.engines.environment import find_environment
-from deployments.engines.launch import Place
-from deployments.engines.replica import LAUNCHERS
-from deployments.engines.server import EngineServer
-from deployments.port import free_port
+from deployments.engines.started import StartedEngine, started
 
 CHECKOUT = Path(__file__).parent.parent
-HOST = "127.0.0.1"
-TOKEN = "demo-eval"  # noqa: S105  # a server of our own on loopback, for some minutes
 AT_ONCE = 32
-
-
-def server(card: ModelCard, weights: Path) -> EngineServer:
-    """The engine server of `weights`, on a free port of loopback."""
-    port = free_port(HOST)
-    environment = find_environment(CHECKOUT / ".venvs", card.engine.name, card.engine.version)
-    launch = LAUNCHERS[card.engine.name](card, environment, Place(HOST, port, TOKEN, weights))
-    return EngineServer(launch, f"http://{HOST}:{port}")
 
 
 def question(card: ModelCard, example: Example) -> bytes:
@@ -48,19 +35,19 @@ def question(card: ModelCard, example: Example) -> bytes:
     return json.dumps({"model": card.served_name, "messages": messages, "temperature": 0, "max_tokens": 16}).encode()
 
 
-async def right_by_task(url: str, card: ModelCard, asked: list[Example]) -> dict[str, list[bool]]:
+async def right_by_task(engine: StartedEngine, card: ModelCard, asked: list[Example]) -> dict[str, list[bool]]:
     """Ask everything, `AT_ONCE` at a time; whether each answer was exactly right, by task."""
     right: dict[str, list[bool]] = defaultdict(list)
     remaining = iter(asked)
 
     async def ask(session: aiohttp.ClientSession) -> None:
         for example in remaining:
-            async with session.post(f"{url}/v1/chat/completions", data=question(card, example)) as response:
+            async with session.post(f"{engine.url}/v1/chat/completions", data=question(card, example)) as response:
                 response.raise_for_status()
                 answer = (await response.json())["choices"][0]["message"]["content"]
             right[example.task].append(answer == example.answer)
 
-    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    headers = {"authorization": f"Bearer {engine.token}", "content-type": "application/json"}
     async with aiohttp.ClientSession(headers=headers) as session:
         await asyncio.gather(*(ask(session) for _ in range(AT_ONCE)))
     return right
@@ -68,12 +55,9 @@ async def right_by_task(url: str, card: ModelCard, asked: list[Example]) -> dict
 
 async def evaluate(card: ModelCard, weights: Path, seed: int, count: int) -> float:
     """Print a line a task and return the share of right answers over all."""
-    engine = server(card, weights)
-    await engine.start()
-    try:
-        right = await right_by_task(engine.url, card, list(examples(seed, count)))
-    finally:
-        await engine.stop()
+    environment = find_environment(CHECKOUT / ".venvs", card.engine.name, card.engine.version)
+    async with started(card, environment, weights) as engine:
+        right = await right_by_task(engine, card, list(examples(seed, count)))
     for task, outcomes in sorted(right.items()):
         print(f"{task:6} {sum(outcomes):4} of {len(outcomes):4}  {sum(outcomes) / len(outcomes):.1%}")
     total = [outcome for outcomes in right.values() for outcome in outcomes]

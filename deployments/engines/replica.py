@@ -9,14 +9,12 @@ from ray import serve
 
 from catalog.card import ModelCard
 from deployments.engines.environment import find_environment
-from deployments.engines.launch import Launcher, Place
-from deployments.engines.lmdeploy import lmdeploy
+from deployments.engines.launch import Place
 from deployments.engines.markers import check_markers, hub_folder
 from deployments.engines.memory import memory_bound, node_bytes
 from deployments.engines.metrics import TABLE, EngineMetrics
 from deployments.engines.server import EngineServer
-from deployments.engines.transformers import transformers
-from deployments.engines.vllm import vllm
+from deployments.engines.started import LAUNCHERS
 from deployments.engines.weights import locate
 from deployments.engines.witness import Occupant, Witness
 from deployments.ledger.client import LedgerClient
@@ -25,7 +23,6 @@ from deployments.metric import Instruments
 from deployments.scaling.starting import Stopwatch
 
 HOLDER_CHECK_EVERY_S = 30.0
-LAUNCHERS: dict[str, Launcher] = {"vllm": vllm, "lmdeploy": lmdeploy, "transformers": transformers}
 
 
 class Engine:

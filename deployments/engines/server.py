@@ -76,6 +76,11 @@ class EngineServer:
         self._looked_s = 0.0
         self._looks_unwell = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Of the guard, above all processes of the engine; None before the first start."""
+        return self._process.pid if self._process else None
+
     async def start(self) -> None:
         """Start the server and wait until it is ready. Raises `EngineDied`."""
         self._last_words.clear()
@@ -108,8 +113,6 @@ class EngineServer:
             if self.ready:
                 self._died(reason)
             await self.stop()
-            if self._process:
-                _let_go(self._process)
             logger.error("%s", self._epitaph(f"died ({reason})"))
             await asyncio.sleep(self._patience.backoff_s[self._failures])
             try:
@@ -130,9 +133,10 @@ class EngineServer:
         """End the server and everything it started; gracefully first."""
         self._be_ready(False)
         process = self._process
-        if process is not None and process.poll() is None:
-            process.terminate()
-            await asyncio.to_thread(process.wait)
+        if process is not None:
+            if process.poll() is None:
+                process.terminate()
+                await asyncio.to_thread(process.wait)
             _let_go(process)
         self._forget_folder()
 

@@ -10,7 +10,7 @@ from calibration.search import Point
 from calibration.workload import standard
 from deployments.engines.environment import EngineEnvironment
 from deployments.engines.launch import Place
-from deployments.engines.replica import LAUNCHERS
+from deployments.engines.started import LAUNCHERS
 from loadtests.slo import Slo
 from loadtests.stream import Measured
 

@@ -3,10 +3,10 @@
 Real engines on the CPU. Skipped where an environment is not installed: `make engine-vllm engine-lmdeploy engine-transformers`.
 """
 
-import asyncio
 import itertools
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +16,12 @@ import pytest
 
 from catalog import ModelCard, load_catalog
 from catalog.catalog import load_card
-from deployments.engines.launch import Place
-from deployments.engines.replica import LAUNCHERS
+from deployments.engines.launch import Launch
 from deployments.engines.server import EngineServer
+from deployments.engines.started import LOOPBACK
 from deployments.guard import descendants
 from tests.models.internvl2 import run_in
-from tests.models.running import environment_of
+from tests.models.running import environment_of, kept
 
 pytestmark = pytest.mark.engine
 
@@ -54,8 +54,8 @@ class Engine:
     """A running server of one model."""
 
     card: ModelCard
-    place: Place
     server: EngineServer
+    token: str
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -72,18 +72,17 @@ class Engine:
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Started by somebody who knows secrets; it tells its routes, where it can."""
     card: ModelCard = request.param
-    place = Place.anew("127.0.0.1", _weights(card, tmp_path_factory.mktemp("weights")))
-    launch = LAUNCHERS[card.engine.name](card, environment_of(card), place)
-    told = tuple(word for word in launch.command if word != "--disable-fastapi-docs")
-    server = EngineServer(replace(launch, command=told), f"http://{place.host}:{place.port}")
-    with pytest.MonkeyPatch.context() as ours:
-        for name, value in SECRETS.items():
-            ours.setenv(name, value)
-        asyncio.run(server.start())
-    yield Engine(card, place, server)
-    asyncio.run(server.stop())
-    assert server._process
-    server._process.__exit__(None, None, None)  # closes its pipes
+    weights = _weights(card, tmp_path_factory.mktemp("weights"))
+    with ExitStack() as until_it_ends:
+        with pytest.MonkeyPatch.context() as ours:
+            for name, value in SECRETS.items():
+                ours.setenv(name, value)
+            engine = until_it_ends.enter_context(kept(card, weights, _with_docs))
+        yield Engine(card, engine.server, engine.token)
+
+
+def _with_docs(launch: Launch) -> Launch:
+    return replace(launch, command=tuple(word for word in launch.command if word != "--disable-fastapi-docs"))
 
 
 def _weights(card: ModelCard, folder: Path) -> Path:
@@ -95,7 +94,7 @@ def _weights(card: ModelCard, folder: Path) -> Path:
 
 def test_without_the_token_only_health_is_open(engine: Engine):
     """By every method, on every path that the server lists, and on those that it does not."""
-    with engine.client(engine.place.token) as owner, engine.client() as stranger, engine.client("another") as other:
+    with engine.client(engine.token) as owner, engine.client() as stranger, engine.client("another") as other:
         listed = owner.get("/openapi.json")
         paths = {*UNLISTED, *(listed.json()["paths"] if listed.is_success else {"/v1/chat/completions": {}})} - {
             "/health"
@@ -129,9 +128,9 @@ def test_only_its_port_listens(engine: Engine):
     """
     connections = [each for process in engine.processes for each in process.net_connections()]
     listening = {each.laddr for each in connections if each.status == psutil.CONN_LISTEN}
-    assert {address.ip for address in listening} == {engine.place.host}
+    assert {address.ip for address in listening} == {LOOPBACK}
     if engine.card.engine.name != "vllm":
-        assert {address.port for address in listening} == {engine.place.port}
+        assert {address.port for address in listening} == {int(engine.server.url.rpartition(":")[2])}
 
 
 def test_its_unix_sockets_are_its_owners(engine: Engine):
@@ -149,4 +148,4 @@ def test_it_knows_no_secret_of_ours(engine: Engine):
     """And nobody can read its token: command lines are open to every user of the machine."""
     for process in engine.processes:
         assert SECRETS.keys().isdisjoint(process.environ())
-        assert engine.place.token not in " ".join(process.cmdline())
+        assert engine.token not in " ".join(process.cmdline())

@@ -18,7 +18,7 @@ from catalog.catalog import load_card
 from deployments.gateway.engine import Engines
 from deployments.gateway.slots import Replica
 from tests.models.internvl2 import image, picture, run_in
-from tests.models.running import TOKEN, Running, environment_of, running, text_of
+from tests.models.running import Running, environment_of, running, text_of
 
 pytestmark = pytest.mark.engine
 
@@ -62,7 +62,7 @@ async def asked(engine: Running, body: bytes):
     """By the gateway's own client."""
     engines = Engines()
     try:
-        replica = Replica("r", engine.server.url, TOKEN)
+        replica = Replica("r", engine.server.url, engine.token)
         async with engines.ask(replica, "id", body, engine.card.context_tokens) as answer:
             yield answer
     finally:
@@ -177,7 +177,7 @@ async def _sent(engine: Running, body: bytes, part: float) -> None:
     """Send this part of a request, and hang up."""
     host, port = engine.server.url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {engine.token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body[: round(len(body) * part)])
     await writer.drain()

@@ -20,16 +20,14 @@ import pytest
 from PIL import Image
 
 from deployments.engines.environment import EngineEnvironment
-from deployments.engines.launch import Place
-from deployments.engines.lmdeploy import SERVER, lmdeploy
+from deployments.engines.lmdeploy import SERVER
 from deployments.engines.server import EngineServer
 from deployments.engines.witness import read_counters
 from deployments.guard import descendants
-from deployments.port import free_port
 from tests.models.internvl2 import CARD, encoded, image, installed_lmdeploy, picture, run_in, write_weights
+from tests.models.running import kept
 
 HERE = Path(__file__).parent
-HOST, TOKEN = "127.0.0.1", "a token"
 # The template of a question without its text: <s><|im_start|>user\n...<|im_end|>\n<|im_start|>assistant\n
 TEMPLATE_TOKENS = 1 + 1 + len("user\n") + 1 + len("\n") + 1 + len("assistant\n")
 # Around the tokens of an image: <img>...</img>\n
@@ -46,6 +44,7 @@ class Engine:
     """A running server."""
 
     server: EngineServer
+    token: str
     weights: Path
 
     async def chat(self, *parts: Any, **fields: Any) -> httpx.Response:
@@ -66,7 +65,7 @@ class Engine:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
-        headers = {"authorization": f"Bearer {TOKEN}"}
+        headers = {"authorization": f"Bearer {self.token}"}
         async with httpx.AsyncClient(base_url=self.server.url, headers=headers, timeout=300) as client:
             yield client
 
@@ -95,14 +94,9 @@ def weights(environment: EngineEnvironment, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def engine(environment: EngineEnvironment, weights: Path) -> Iterator[Engine]:
-    place = Place(HOST, free_port(HOST), TOKEN, weights / "original")
-    server = EngineServer(lmdeploy(CARD, environment, place), f"http://{HOST}:{place.port}")
-    asyncio.run(server.start())
-    yield Engine(server, weights)
-    asyncio.run(server.stop())
-    assert server._process
-    server._process.__exit__(None, None, None)  # closes its pipes
+def engine(weights: Path) -> Iterator[Engine]:
+    with kept(CARD, weights / "original") as engine:
+        yield Engine(engine.server, engine.token, weights)
 
 
 def body(*parts: Any, **fields: Any) -> dict[str, Any]:
@@ -188,9 +182,9 @@ async def test_a_stream_is_the_whole_answer(engine: Engine):
 
 async def test_an_answer_that_ends_by_itself_counts_its_last_token(engine: Engine):
     """It is not seen, but it was computed; the engine's own counter has it."""
-    before = await read_counters(engine.server.url, 5.0, TOKEN)
+    before = await read_counters(engine.server.url, 5.0, engine.token)
     answer = await engine.answer("what", max_tokens=60)
-    after = await read_counters(engine.server.url, 5.0, TOKEN)
+    after = await read_counters(engine.server.url, 5.0, engine.token)
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["usage"]["completion_tokens"] == len(text_of(answer)) + 1
     assert after.output_tokens - before.output_tokens == answer["usage"]["completion_tokens"]
@@ -211,7 +205,7 @@ async def test_a_stop_of_several_tokens_ends_the_answer(engine: Engine, streamed
     """Before it, with the tokens counted that it took to see it: in a stream too, what the engine itself has counted."""
     text = text_of(await engine.answer("hello", max_tokens=32))
     stop = text[5:8]
-    before = await read_counters(engine.server.url, 5.0, TOKEN)
+    before = await read_counters(engine.server.url, 5.0, engine.token)
     if streamed:
         *parts, last = await engine.chunks("hello", max_tokens=32, stop=["never", stop])
         content = "".join(chunk["choices"][0]["delta"]["content"] for chunk in parts)
@@ -219,7 +213,7 @@ async def test_a_stop_of_several_tokens_ends_the_answer(engine: Engine, streamed
     else:
         answer = await engine.answer("hello", max_tokens=32, stop=stop)
         content, finish, usage = text_of(answer), answer["choices"][0]["finish_reason"], answer["usage"]
-    after = await read_counters(engine.server.url, 5.0, TOKEN)
+    after = await read_counters(engine.server.url, 5.0, engine.token)
     assert (content, finish) == (text[: text.index(stop)], "stop")
     assert len(content) + len(stop) <= usage["completion_tokens"] < 32
     assert usage["completion_tokens"] == after.output_tokens - before.output_tokens
@@ -338,7 +332,7 @@ async def test_transparency_is_white(engine: Engine):
 async def test_who_leaves_stops_the_work(engine: Engine, streamed: bool):
     """All of it, at once: none of these answers is written to its end."""
     await engine.rests()
-    before = await read_counters(engine.server.url, 5.0, TOKEN)
+    before = await read_counters(engine.server.url, 5.0, engine.token)
 
     async def leave(number: int) -> None:
         parts = ["hello"] if number % 2 else [image(picture(448, 448, seed=number)), "hello"]
@@ -351,7 +345,7 @@ async def test_who_leaves_stops_the_work(engine: Engine, streamed: bool):
 
     await asyncio.gather(*map(leave, range(12)))
     await engine.rests()
-    after = await read_counters(engine.server.url, 5.0, TOKEN)
+    after = await read_counters(engine.server.url, 5.0, engine.token)
     assert after.output_tokens - before.output_tokens < ENOUGH
     assert text_of(await engine.answer("hello", max_tokens=1))
 

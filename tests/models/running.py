@@ -14,14 +14,11 @@ import pytest
 
 from catalog import ModelCard
 from deployments.engines.environment import EngineEnvironment, EngineEnvironmentError, find_environment
-from deployments.engines.launch import Place
-from deployments.engines.replica import LAUNCHERS
 from deployments.engines.server import EngineServer
+from deployments.engines.started import Change, StartedEngine, started_sync
 from deployments.engines.witness import Counters, read_counters
-from deployments.port import free_port
 
 ENGINES = Path(__file__).parents[2] / os.environ.get("VLMFLEET_ENGINES", ".venvs")
-HOST, TOKEN = "127.0.0.1", "a token"
 USAGE_IN_CHUNKS = {"include_usage": True, "continuous_usage_stats": True}
 
 
@@ -30,7 +27,15 @@ class Running:
     """A server of one model."""
 
     card: ModelCard
-    server: EngineServer
+    engine: StartedEngine
+
+    @property
+    def server(self) -> EngineServer:
+        return self.engine.server
+
+    @property
+    def token(self) -> str:
+        return self.engine.token
 
     async def chat(self, *parts: Any, **fields: Any) -> httpx.Response:
         async with self.client() as client:
@@ -56,7 +61,7 @@ class Running:
         return response.json()["error"]["message"]
 
     async def counters(self) -> Counters:
-        return await read_counters(self.server.url, 5.0, TOKEN)
+        return await read_counters(self.server.url, 5.0, self.token)
 
     async def rests(self) -> None:
         """Wait until it has nothing to do, as it says itself."""
@@ -68,7 +73,7 @@ class Running:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
-        headers = {"authorization": f"Bearer {TOKEN}"}
+        headers = {"authorization": f"Bearer {self.token}"}
         # Each question on a connection of its own: a slow machine meets one that is just being closed.
         limits = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=self.server.url, headers=headers, timeout=300, limits=limits) as client:
@@ -84,16 +89,17 @@ class Running:
 @contextmanager
 def running(card: ModelCard, weights: Path) -> Iterator[Running]:
     """The card's engine, by our launcher and our supervision, until the block ends."""
-    place = Place(HOST, free_port(HOST), TOKEN, weights)
-    launch = LAUNCHERS[card.engine.name](card, environment_of(card), place)
-    server = EngineServer(launch, f"http://{HOST}:{place.port}")
-    asyncio.run(server.start())
-    try:
-        yield Running(card, server)
-    finally:
-        asyncio.run(server.stop())
-        assert server._process
-        server._process.__exit__(None, None, None)  # closes its pipes
+    with kept(card, weights) as engine:
+        yield Running(card, engine)
+
+
+@contextmanager
+def kept(card: ModelCard, weights: Path, change: Change = lambda launch: launch) -> Iterator[StartedEngine]:
+    """The engine alone, and after it none of its pipes."""
+    with started_sync(card, environment_of(card), weights, change=change) as engine:
+        yield engine
+    assert engine.server._process
+    engine.server._process.__exit__(None, None, None)
 
 
 def environment_of(card: ModelCard) -> EngineEnvironment:

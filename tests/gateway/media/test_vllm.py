@@ -19,7 +19,7 @@ from deployments.gateway.media.media import Media
 from deployments.gateway.media.picture import Picture
 from deployments.gateway.request import parse
 from tests.gateway.media.samples import clip, data_url, saved
-from tests.models.running import TOKEN, Running, running, text_of
+from tests.models.running import Running, running, text_of
 
 pytestmark = pytest.mark.engine
 
@@ -111,7 +111,7 @@ async def test_an_image_is_known_again_by_its_name(engine: Running):
 async def cache_hits(engine: Running) -> float:
     """Images that the engine had processed before."""
     async with httpx.AsyncClient() as client:
-        headers = {"authorization": f"Bearer {TOKEN}"}
+        headers = {"authorization": f"Bearer {engine.token}"}
         lines = (await client.get(engine.server.url + "/metrics", headers=headers)).text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("vllm:mm_cache_hits_total"))
 
