@@ -1,6 +1,7 @@
 """A batch from its beginning to its end, with a real gateway, ledger and engine."""
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,12 +38,13 @@ async def test_every_line_is_answered_once_at_half_the_price(office: Office):
 
 async def test_lines_are_as_every_program_writes_them(office: Office):
     """With a mark before them, carriage returns, blanks, and characters in texts that other programs take for a line's end."""
-    said = "a\u2028b\u2029c\u0085d".encode()
-    lines = [line("a"), b"", line("b"), b"  ", line("c").replace(b"What is in the image?", said)]
+    said = "a\u2028b\u2029c\u0085d"
+    lines = [line("a"), b"", line("b"), b"  ", line(said).replace(b"What is in the image?", said.encode())]
     async with office.worker():
         batch = await office.ended(await office.begin(b"\xef\xbb\xbf" + b"\r\n".join(lines)))
     assert (batch["status"], batch["errors"]) == ("completed", None)
-    assert [row["custom_id"] for row in await office.rows(batch["output_file_id"])] == ["a", "b", "c"]
+    content = (await office.ask("GET", f"/v1/files/{batch['output_file_id']}/content")).body.decode()
+    assert sorted(json.loads(row)["custom_id"] for row in content.splitlines()) == ["a", said, "b"]
 
 
 async def test_an_answer_is_told_of_as_any_request(office: Office):
