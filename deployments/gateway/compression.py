@@ -9,6 +9,9 @@ HEADER = "Content-Encoding"
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 # Some clients send deflate without a frame.
 NO_FRAME = -zlib.MAX_WBITS
+# What is made of a byte at most, beyond the first MiB. Text becomes a tenth at best and images hardly less; more is a bomb, of
+# which a hundred kilobytes are as much work as thirty megabytes that are sent as they are.
+TIMES_MAX, FREE_BYTES = 20, 2**20
 
 
 def encoding_of(header: str | None) -> str | None:
@@ -22,7 +25,10 @@ def encoding_of(header: str | None) -> str | None:
 
 
 def decompressed(body: bytes, encoding: str, bytes_max: int) -> bytes:
-    """What was compressed; not a byte more than one above the cap is made of it. Raises `BadRequest` or `TooLarge`."""
+    """What was compressed; not a byte more than one above the cap, or above what such a body may become, is made of it. Raises
+    `BadRequest` or `TooLarge`.
+    """
+    bytes_max = min(bytes_max, FREE_BYTES + TIMES_MAX * len(body))
     try:
         return _read(body, WINDOW_BITS[encoding], bytes_max)
     except zlib.error:

@@ -43,9 +43,18 @@ def test_a_body_comes_out_as_it_was_up_to_the_cap(packed: bytes, encoding: str):
 
 
 def test_a_bomb_does_not_go_off():
-    """A kilobyte of it says a megabyte."""
-    with pytest.raises(TooLarge):
-        decompressed(gzip.compress(b" " * 100_000_000), "gzip", 1000)
+    """A kilobyte of it says a megabyte: neither above the cap nor below it."""
+    bomb = gzip.compress(b" " * 30_000_000)
+    for bytes_max in (1000, 10**8):
+        with pytest.raises(TooLarge):
+            decompressed(bomb, "gzip", bytes_max)
+
+
+def test_what_compresses_well_is_no_bomb():
+    """A short body of repetitions, and a long one that became a tenth."""
+    short, long = BODY * 1_000, b"".join(b'{"text": "%x"}' % (number**9) for number in range(200_000))
+    assert decompressed(gzip.compress(short), "gzip", 10**8) == short
+    assert decompressed(gzip.compress(long), "gzip", 10**8) == long
 
 
 @pytest.mark.parametrize(
