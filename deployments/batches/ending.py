@@ -11,11 +11,10 @@ from deployments.batches.line import Line, Result, line_name, not_run
 from deployments.batches.tally import NOTHING
 from deployments.files.file import FILE, Purpose, new_id
 from deployments.files.store import Draft, FileStore
+from deployments.one_line import escaped
 
 # Records that are written at once.
 RECORDS = 64
-# Characters that JSON may have in a text as they are, and at which many programs end a line: Python's `splitlines` is one.
-LINE_ENDS = {end.encode(): f"\\u{ord(end):04x}".encode() for end in "\u0085\u2028\u2029"}
 NOT_RUN = {
     Status.CANCELLED: ("batch_cancelled", "The batch was cancelled before this line ran. Nothing was charged for it."),
     Status.EXPIRED: ("batch_expired", "The batch expired before this line ran. Nothing was charged for it."),
@@ -31,19 +30,12 @@ async def write_files(
     async with files.draft(asked.owner, output_id) as output, files.draft(asked.owner, error_id) as errors:
         async for results in _results(asked, progress, plan, journal):
             for draft, ok in ((output, True), (errors, False)):
-                await draft.write(b"".join(one_line(result.record) for result in results if result.ok is ok))
+                await draft.write(b"".join(escaped(result.record) + b"\n" for result in results if result.ok is ok))
             tally = sum((result.tally for result in results), tally)
         output_file_id = await _kept(output, f"{asked.id}_output.jsonl")
         failpoint("batch.output_written")
         error_file_id = await _kept(errors, f"{asked.id}_error.jsonl")
     return replace(progress, tally=tally, output_file_id=output_file_id, error_file_id=error_file_id)
-
-
-def one_line(record: bytes) -> bytes:
-    """JSON with the end of its line, which is the only one in it, whoever reads it."""
-    for end, escaped in LINE_ENDS.items():
-        record = record.replace(end, escaped)
-    return record + b"\n"
 
 
 async def _results(asked: Asked, progress: Progress, plan: list[Line], journal: Journal) -> AsyncIterator[list[Result]]:

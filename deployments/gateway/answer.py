@@ -10,9 +10,9 @@ from accounting.money import usd
 from deployments.gateway.bill import Bill, Charge, Usage
 from deployments.gateway.engine import EngineBrokeOff
 from deployments.gateway.errors import GatewayError
+from deployments.one_line import one_line
 
 DONE = b"data: [DONE]\n\n"
-EVENT = b"data: "
 
 # No model's context is as long, and the ledger's sums of such counts stay within 64 bits for nine billion requests.
 TOKENS_MAX = 10**9
@@ -98,14 +98,19 @@ def whole(answer: dict[str, Any], bill: Bill, charge: Charge) -> bytes:
     return orjson.dumps(trimmed(answer) | {"usage": usage_of(bill, charge)})
 
 
+def event(data: dict[str, Any]) -> bytes:
+    """One event of a stream."""
+    return b"data: " + one_line(data) + b"\n\n"
+
+
 def chunk(data: dict[str, Any]) -> bytes:
     """One streamed chunk, encoded; usage comes in a chunk of its own at the end."""
-    return EVENT + orjson.dumps(trimmed(data) | {"usage": None}) + b"\n\n"
+    return event(trimmed(data) | {"usage": None})
 
 
 def usage_chunk(last: dict[str, Any], bill: Bill, charge: Charge) -> bytes:
     """The chunk with the usage and no choices."""
-    return EVENT + orjson.dumps(trimmed(last) | {"choices": [], "usage": usage_of(bill, charge)}) + b"\n\n"
+    return event(trimmed(last) | {"choices": [], "usage": usage_of(bill, charge)})
 
 
 def limit_headers(limits: Iterable[LimitState]) -> list[tuple[bytes, bytes]]:
@@ -130,7 +135,7 @@ def duration(ms: int) -> str:
 def failure_event(request_id: str, error: GatewayError) -> bytes:
     """One event for two habits: openai-python raises on `error`, OpenRouter's clients read `finish_reason`."""
     failed = {"index": 0, "delta": {}, "finish_reason": "error"}
-    return EVENT + orjson.dumps({"id": completion_id(request_id), "choices": [failed], **error.body()}) + b"\n\n"
+    return event({"id": completion_id(request_id), "choices": [failed], **error.body()})
 
 
 def completion_id(request_id: str) -> str:

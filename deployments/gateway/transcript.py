@@ -65,4 +65,4 @@ def retold(whole: str, *, with_usage: bool) -> bytes:
     events = [common | {"choices": [choice | {"delta": message}], "usage": None}]
     if with_usage:
         events.append(common | {"choices": [], "usage": data["usage"]})
-    return b"".join(answer.EVENT + orjson.dumps(event) + b"\n\n" for event in events) + answer.DONE
+    return b"".join(map(answer.event, events)) + answer.DONE

@@ -63,6 +63,15 @@ def test_a_chunk_has_no_usage_of_its_own():
     assert [parsed(answer.chunk(chunk))["usage"] for chunk in chunks()[:-1]] == [None] * 4
 
 
+def test_an_event_is_one_line_for_every_client():
+    """httpx ends a line wherever Unicode does, and cuts an event in two there."""
+    (said, *_) = chunks()
+    said["choices"][0]["delta"]["content"] = "a\u2028b\u2029c\u0085d"
+    sent = answer.chunk(said)
+    assert len(sent.decode().splitlines()) == 2  # the event, and the empty line behind it
+    assert parsed(sent)["choices"][0]["delta"]["content"] == "a\u2028b\u2029c\u0085d"
+
+
 def test_an_answer_keeps_what_clients_read():
     """The choices, tool calls and log probabilities included."""
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}], "refusal": "No."}
