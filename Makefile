@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ENGINES := .venvs
 
-.PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers run up down programs test test-all test-models unit lint format \
+.PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers locks run up down programs test test-all test-models unit lint format \
   type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture \
   soak mutations clean
 
@@ -14,20 +14,23 @@ install: .venv/made  ## the base environment (no torch)
 
 .venv/made: pyproject.toml environments/base.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off --constraint environments/base.txt --editable '.[dev]'
+	$(BIN)/python -m environments.installer --quiet --constraint environments/base.txt --editable '.[dev]'
 	touch $@
 
-engine-vllm:    ## the vLLM environment: the GPU build where there is a GPU, else the CPU build
-	@$(PYTHON) environments/engine.py vllm $(ENGINES)
+engine-vllm: install  ## the vLLM environment: the GPU build where there is a GPU, else the CPU build
+	@$(BIN)/python -m environments.engine vllm $(ENGINES)
 
-engine-lmdeploy:  ## the LMDeploy environment, in the same way
-	@$(PYTHON) environments/engine.py lmdeploy $(ENGINES)
+engine-lmdeploy: install  ## the LMDeploy environment, in the same way
+	@$(BIN)/python -m environments.engine lmdeploy $(ENGINES)
 
-engine-transformers:  ## our own server over Transformers, for what no engine serves right
-	@$(PYTHON) environments/engine.py transformers $(ENGINES)
+engine-transformers: install  ## our own server over Transformers, for what no engine serves right
+	@$(BIN)/python -m environments.engine transformers $(ENGINES)
 
-engine-vllm-0.23.0:  ## the last vLLM that has Qwen-VL
-	@$(PYTHON) environments/engine.py vllm-0.23.0 $(ENGINES)
+engine-vllm-0.23.0: install  ## the last vLLM that has Qwen-VL
+	@$(BIN)/python -m environments.engine vllm-0.23.0 $(ENGINES)
+
+locks: install  ## resolve what the GPU environments consist of; needs an index, no GPU
+	$(BIN)/python -m environments.locks
 
 run: install engine-vllm engine-lmdeploy  ## start everything here, in the foreground; Ctrl-C stops all of it
 	@$(BIN)/vlmfleet run

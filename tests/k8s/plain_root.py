@@ -28,7 +28,7 @@ RELEASE = "bookworm"
 LIBRARIES = "ca-certificates,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,zlib1g,libncursesw6,libuuid1"
 # How this machine reaches its registries; an image is built without.
 SETTINGS = ("/etc/apt", "/etc/pip.conf", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts")
-VARIABLES = ("PIP_", "SSL_", "REQUESTS_", "http", "HTTP")
+VARIABLES = ("PIP_", "UV_", "SSL_", "REQUESTS_", "http", "HTTP")
 BOUND = ("proc", "dev")
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -36,7 +36,7 @@ CHECKS = {
     "gateway": "vlmfleet --help > /dev/null && ray --version && test -w /var/lib/vlmfleet && ! test -w /opt/vlmfleet"
     " && python -c 'import deployments.apps, cli' && /usr/local/bin/vlmfleet-haproxy -v",
     "engine": "ray --version && python -c 'import deployments.apps' && for made in /opt/engines/*; do"
-    " $made/bin/python -m pip --version; cat $made/vlmfleet-made; done",
+    " $made/bin/python --version; cat $made/vlmfleet-made; done",
 }
 
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from deployments.engines.environment import BUILDS, environment_name
+from environments.engine import RECIPES
+from environments.locks import pins
 from tests.k8s.cluster import Cluster
 from tests.k8s.manifests import CHECKOUT, OVERLAYS, golden
 from tests.k8s.plain_root import DOCKERFILE, Root, stages, steps_of
@@ -23,11 +24,6 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 def told(instruction: str) -> list[str]:
     """What stands behind each such instruction, in order."""
     return [step.words for _, steps in STAGES.values() for step in steps if step.name == instruction]
-
-
-def pins(file: Path) -> dict[str, str]:
-    lines = [line.split("==") for line in file.read_text().splitlines() if "==" in line]
-    return {name.lower().replace("_", "-"): version for name, version in lines}
 
 
 def test_it_passes_the_linter():
@@ -73,26 +69,18 @@ def test_every_pin_of_ray_is_the_same():
     (ours,) = (each for each in PROJECT["project"]["dependencies"] if each.startswith("ray"))
     version = ours.partition("==")[2]
     assert pins(CHECKOUT / "environments" / "base.txt")["ray"] == version
-    assert pins(DOCKER / "constraints" / "lmdeploy.txt")["ray"] == version
+    assert pins(RECIPES["lmdeploy"].pins("gpu"))["ray"] == version
     assert {Cluster(golden(overlay)).ray["rayVersion"] for overlay in OVERLAYS} == {version}
 
 
-@pytest.mark.parametrize("file", sorted(DOCKER.glob("constraints/*.txt")), ids=lambda file: file.stem)
-def test_constraints_hold_the_engine_that_cards_ask_for(file: Path):
-    """One file an environment, by its name."""
-    wanted = {environment_name(card.engine.name, card.engine.version): card.engine for card in load_catalog()}
-    engine = wanted[file.stem]
-    assert pins(file)[BUILDS[engine.name][0].distribution] == engine.version
-
-
-def test_every_engine_has_constraints():
-    """Of those that a fleet has an image of."""
+def test_every_image_of_an_engine_has_locked_packages():
+    """By the recipe of its environment."""
     images = {
         name
         for overlay in OVERLAYS
         for name in yaml.safe_load((CHECKOUT / f"k8s/overlays/{overlay}/fleet.yaml").read_text())["images"]
     }
-    assert images == {file.stem for file in DOCKER.glob("constraints/*.txt")}
+    assert images == set(RECIPES)
 
 
 def test_bash_becomes_what_it_starts_last():
