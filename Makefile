@@ -4,7 +4,7 @@ BIN := .venv/bin
 ENGINES := .venvs
 
 .PHONY: help install engine-vllm engine-vllm-0.23.0 engine-lmdeploy engine-transformers locks run up down programs test test-all test-models unit lint format \
-  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture \
+  type check demo-train demo-eval bench bench-store bench-usage bench-batching bench-autoscaling bench-replica-model bench-gpu loadtest k8s-check k8s-golden torture torture-fleet \
   soak mutations clean
 
 help:           ## this list
@@ -127,6 +127,9 @@ SOAK_SECONDS ?= 600
 
 soak: install engine-vllm engine-lmdeploy  ## ten minutes of every attack at once, beside an honest client who must not notice
 	$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+
+torture-fleet: install  ## kill everything in a fleet, alone and in pairs, ten times each, and see it come back: some hours
+	$(BIN)/vlmfleet torture --times 10
 
 mutations: install  ## take each guard of the money path away, and see a test turn red: some minutes
 	$(BIN)/python -m tests.torture.mutations

@@ -48,6 +48,7 @@ COMMANDS = [
     Listed("simulate", "cli.simulate:simulate", "Replay a trace against a fleet that a policy scales."),
     Listed("scaling", "cli.scaling:app", "How many replicas each model has, and why."),
     Listed("export", "cli.export:export", "Write a ledger's days as CSV and Parquet, with checksums."),
+    Listed("torture", "cli.deaths:app", "Kill everything in a fleet of its own, and see it come back."),
     LEDGER,
     K8S,
 ]

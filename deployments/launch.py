@@ -30,6 +30,8 @@ CHECKOUT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 STOP_GRACE_S = 20.0
+# The exit status of a cluster that ran, and whose Ray is no more.
+RAY_DIED = 75
 UP_WAIT_S = 600.0
 POLL_S = 0.2
 # A client that neither sends its request nor reads its answer is let go. While it waits for an answer it does neither, and that
@@ -148,6 +150,8 @@ def cluster_environment(ray_folder: Path, free_ports: list[int]) -> dict[str, st
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(STALL_S),
+        # Three failed looks in a row, and Serve starts the proxy anew; by default every ten seconds, even if it is dead.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "PYTHONPATH": str(CHECKOUT),
@@ -162,17 +166,24 @@ def _run(announce: Announce) -> int:
     tighten(_kept(state))
     with _only_launcher(state):
         _refuse_taken_port()
-        # Short: socket paths below it must stay under Ray's 108 bytes and HAProxy's 97.
-        ray_folder = Path(tempfile.mkdtemp(prefix="vlm-"))
         signal.signal(signal.SIGTERM, _interrupt)
         signal.signal(signal.SIGINT, _interrupt)  # a shell's background jobs are born deaf to it
-        try:
-            (state / "ray").write_text(str(ray_folder), encoding="utf-8")
-            return _run_cluster(state, ray_folder, announce)
-        finally:
-            for name in ("ready", "ray"):
-                (state / name).unlink(missing_ok=True)
-            shutil.rmtree(ray_folder, ignore_errors=True)
+        while (status := _run_in_a_folder(state, announce)) == RAY_DIED:
+            print("vlmfleet: Ray has died; everything is started again", flush=True)
+        return status
+
+
+def _run_in_a_folder(state: Path, announce: Announce) -> int:
+    """Ray's own, gone afterwards."""
+    # Short: socket paths below it must stay under Ray's 108 bytes and HAProxy's 97.
+    ray_folder = Path(tempfile.mkdtemp(prefix="vlm-"))
+    try:
+        (state / "ray").write_text(str(ray_folder), encoding="utf-8")
+        return _run_cluster(state, ray_folder, announce)
+    finally:
+        for name in ("ready", "ray"):
+            (state / name).unlink(missing_ok=True)
+        shutil.rmtree(ray_folder, ignore_errors=True)
 
 
 def private_ray(state: Path) -> tuple[str, Path] | None:

@@ -20,10 +20,15 @@ async def serve(host: str, port: int) -> None:
     """Answer until killed."""
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/chat/completions", _chat)
+    app.router.add_get("/health", _healthy)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port, reuse_address=True).start()
     await asyncio.Event().wait()
+
+
+async def _healthy(request: web.Request) -> web.Response:
+    return web.Response()
 
 
 async def _chat(request: web.Request) -> web.StreamResponse:

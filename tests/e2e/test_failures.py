@@ -15,10 +15,12 @@ import httpx
 import openai
 import pytest
 
+from catalog import load_catalog
 from deployments.guard import descendants, guarded
 from tests.e2e.cluster import (
     CHECKOUT,
     MODEL,
+    MODELS,
     PATIENCE_S,
     about,
     alive,
@@ -29,6 +31,7 @@ from tests.e2e.cluster import (
     vlmfleet,
     wait_until,
 )
+from torture.deaths.engine import play
 
 
 def answers(client, example) -> bool:
@@ -92,6 +95,19 @@ def test_nothing_is_left_after_kill_9_of_the_launcher(tmp_path, serve_config):
         run.kill()
         run.communicate()
     wait_until(lambda: not any(alive(pid) for pid in below))
+
+
+def test_a_fleet_whose_ray_has_died_is_started_again(tmp_path, serve_config, monkeypatch):
+    """A raylet ends with its agent, too, and Ray starts none of them again. The engines are played."""
+    for model in MODELS:
+        play(tmp_path / "engines", load_catalog().find(model))
+    monkeypatch.setenv("VLMFLEET_ENGINES", str(tmp_path / "engines"))
+    with ending(vlmfleet("run", tmp_path, free_port(), serve_config)) as run:
+        wait_until((tmp_path / "ready").exists)
+        (agent,) = [pid for pid in descendants(run.pid) if "ray::DashboardAgent" in command_line(pid)]
+        os.kill(agent, signal.SIGKILL)
+        wait_until(lambda: not (tmp_path / "ready").exists())
+        wait_until((tmp_path / "ready").exists)
 
 
 def test_ctrl_c_stops_everything(tmp_path, serve_config):

@@ -6,15 +6,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+from ray._private import services
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
 from autoscaling.config import Config
+from deployments.loopback import LOOPBACK, keep_to_loopback
 from deployments.scaling.governor import Governor, Keeper
 from deployments.scaling.locate import GOVERNOR, NAMESPACE, find_governor
 from deployments.scaling.model import Member
@@ -39,13 +42,17 @@ class Watched:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def a_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Private: its own address and folder, which is short because sockets lie in it."""
-    folder = tmp_path_factory.mktemp("r")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RAY_TMPDIR": str(folder), "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""}.items():
+def a_ray() -> Iterator[None]:
+    """Private: on loopback, in a folder of its own, which is short because sockets lie in it."""
+    with (
+        TemporaryDirectory(prefix="vlm-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(services, "resolve_ip_for_localhost", services.resolve_ip_for_localhost)  # put back afterwards
+        keep_to_loopback()
+        for name, value in {"RAY_TMPDIR": folder, "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": ""}.items():
             patch.setenv(name, value)
-        ray.init("local", num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.2", log_to_driver=False)
+        ray.init("local", num_cpus=1, include_dashboard=False, _node_ip_address=LOOPBACK, log_to_driver=False)
         yield
         ray.shutdown()
 

@@ -1,0 +1,1 @@
+"""Who dies in a whole fleet on Ray, and what becomes of it: `vlmfleet torture`."""
