@@ -23,12 +23,14 @@ from ray.core.generated import autoscaler_pb2
 from ray.serve._private.api import serve_start
 from ray.serve.schema import ServeDeploySchema
 
-from deployments.cluster import LOOPBACK, wait_until_running
+from deployments.cluster import wait_until_running
 from deployments.kubernetes.labels import POOL
 from deployments.scaling.locate import GOVERNOR, NAMESPACE
 
 BASE = Path(__file__).parents[2] / "k8s" / "base" / "rayservice.yaml"
 POLL_S = 0.5
+# Loopback, but not the one address that Ray replaces by the machine's own.
+LOOPBACK = "127.0.0.2"
 DRAIN_MS = 300_000
 
 Placement = dict[str, list[str]]
