@@ -98,6 +98,9 @@ def read_query(form: type[F], query: bytes) -> F:
         raise BadRequest(f"The query has more than {QUERY_FIELDS_MAX} fields. Ask for less at once.") from None
     values: dict[str, list[str]] = defaultdict(list)
     for name, value in pairs:
+        if "\0" in value:
+            param = name[:PATH_CHARACTERS_MAX]
+            raise BadRequest(f"'{param}' has a NUL, which nothing here has. Remove it.", param=param)
         values[name.removesuffix("[]")].append(value)
     data = {name: several if len(several) > 1 else several[0] for name, several in values.items()}
     try:

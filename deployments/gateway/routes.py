@@ -39,7 +39,8 @@ class Routes:
         path = path.removesuffix("/") or path
         if (handlers := self._plain.get(path)) is not None:
             return _of_method(handlers, method)
-        for pattern, handlers in self._named:
+        # What is named here is a key of a store, and no store takes a NUL.
+        for pattern, handlers in self._named if "\0" not in path else ():
             if (found := pattern.fullmatch(path)) is not None:
                 return partial(_of_method(handlers, method), **found.groupdict())
         raise NotFound

@@ -5,7 +5,8 @@ end: while an engine works on it, it answers nobody. So what an engine gets is b
 and makes sense: types that there are, references that lead somewhere, bounds that something can be within.
 
 The bounds are well above what a program's types come to, and each was compiled by the engines' grammar libraries (xgrammar,
-llguidance) within a second. What a keyword means beyond that is the engine's business.
+llguidance) within a second; for a vocabulary of 150,000 tokens xgrammar takes some 2 ms of CPU a property, 8 s for a text of
+`maxLength`, whatever that is. What a keyword means beyond that is the engine's business.
 """
 
 import math

@@ -2,11 +2,12 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from typing import Annotated
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from deployments.gateway.form import UnixSeconds
+from deployments.gateway.form import NO_NUL, UnixSeconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +31,5 @@ class Mark:
         return cls(SECONDS.validate_python(seconds), named)
 
 
-GROUP, SECONDS = TypeAdapter(tuple[str, ...]), TypeAdapter(UnixSeconds)
+GROUP = TypeAdapter(tuple[Annotated[str, Field(pattern=NO_NUL)], ...])
+SECONDS = TypeAdapter(UnixSeconds)

@@ -84,3 +84,10 @@ def test_a_query_is_bounded():
     """More would only be work."""
     with pytest.raises(BadRequest, match=str(QUERY_FIELDS_MAX)):
         read_query(Asked, b"&".join([b"models=a"] * (QUERY_FIELDS_MAX + 1)))
+
+
+def test_a_nul_in_a_query_is_refused():
+    """A store takes none, and would be said to be away."""
+    with pytest.raises(BadRequest, match="NUL") as refused:
+        read_query(Asked, b"start=1&models=a%00b")
+    assert refused.value.param == "models"

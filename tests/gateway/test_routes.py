@@ -48,7 +48,7 @@ async def test_a_handler_is_found_by_path_and_method(method: str, path: str, fou
     assert await ROUTES.find(method, path)(None) == found
 
 
-@pytest.mark.parametrize("path", ["", "/", "/model", "/keys/", "/keys/a/b", "/MODELS"])
+@pytest.mark.parametrize("path", ["", "/", "/model", "/keys/", "/keys/a/b", "/MODELS", "/keys/a\0b", "/models/a\0b"])
 def test_a_path_that_is_not_there_is_not_found(path: str):
     """A name stands for one segment, and for a whole one."""
     with pytest.raises(NotFound):
