@@ -152,10 +152,9 @@ async def test_who_asks_about_an_image_that_others_left_in_preparation_is_answer
                     assert await answer.whole()
 
 
+@pytest.mark.parametrize("engine", [card for card in CARDS if card.engine.name == "vllm"], indirect=True, ids=["vllm"])
 async def test_an_answer_is_ended_by_its_name(engine: Running):
-    """At vLLM, whose connections we do not hold ourselves: whoever is still connected gets no more of it."""
-    if engine.card.engine.name != "vllm":
-        pytest.skip("our own servers see at every stage that their caller has left")
+    """At vLLM; our own servers see at every stage that their caller has left. Who is still connected gets no more of it."""
     before = (await engine.counters()).output_tokens
     async with engine.client() as client:
         body = long_answer(engine, streamed=True)
