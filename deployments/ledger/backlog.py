@@ -20,13 +20,14 @@ class Backlog:
         self._waiting: deque[Sent] = deque()
         self._tried: Sent | None = None
         self._after_s = TRY_AFTER_S
+        self._after_s_max = TRY_AFTER_S_MAX
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, sent: Sent) -> None:
         """The store has failed it."""
         if sent is self._tried:
             self._tried = None
-            self._after_s = min(2 * self._after_s, TRY_AFTER_S_MAX)
+            self._after_s = min(2 * self._after_s, self._after_s_max)
         self._waiting.append(sent)
         self._try_later()
 
@@ -39,6 +40,14 @@ class Backlog:
         others, self._waiting = self._waiting, deque()
         for other in others:
             self._send(other)
+
+    def hasten(self) -> None:
+        """Its client is about to hang up, and loses what waits then: the next try is soon, and so are all that follow."""
+        self._after_s = self._after_s_max = TRY_AFTER_S
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+            self._try_later()
 
     def clear(self) -> None:
         """All of them are sent by somebody else."""

@@ -82,6 +82,7 @@ class LedgerClient:
 
     async def close(self, patience_s: float) -> None:
         """Wait until everything is acknowledged, at most `patience_s`; then hang up."""
+        self._backlog.hasten()
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
                 while len(self._outbox):  # an answer may have given rise to one more

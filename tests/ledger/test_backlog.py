@@ -103,3 +103,17 @@ async def test_a_new_connection_sends_everything_itself():
     backlog.clear()
     await asyncio.sleep(0.01)
     assert send.numbers == []
+
+
+async def test_whose_client_is_about_to_hang_up_is_tried_soon(monkeypatch: pytest.MonkeyPatch):
+    """However rarely it has come to be tried, and again and again."""
+    send = Sending()
+    backlog, command = Backlog(send), kept(0)
+    monkeypatch.setattr(backlog_module, "TRY_AFTER_S", 3600.0)
+    backlog._after_s = 3600.0
+    backlog.add(command)
+    monkeypatch.setattr(backlog_module, "TRY_AFTER_S", 0.0)
+    backlog.hasten()
+    for count in range(1, 4):
+        await send.wait_for(count)
+        backlog.add(command)
